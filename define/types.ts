@@ -1,0 +1,214 @@
+/** What an engineer writes: the option types of `defineTool`, `defineAgent` and `defineConfig`, and what they become. */
+import type { z } from 'zod';
+import type { Limit } from '../governance/call.ts';
+import type { FailureKind } from '../governance/errors.ts';
+import type { Json } from '../governance/json.ts';
+import type { Rule } from '../governance/rules.ts';
+import type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
+
+/** Milliseconds, or `'100ms'`, `'10s'`, `'1m'`, `'1h'`, `'1d'`. */
+export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
+
+/** A reference to a secret: never the secret itself. Made by `secret()`. */
+export interface SecretRef {
+  readonly kind: 'secret';
+  /** `payments/api-key` */
+  readonly name: string;
+  /** Environment variable it is read from; default: the name in capitals with underscores. */
+  readonly env: string;
+  /** The one host (`payments.example` or `localhost:4010`) that it is sent to. */
+  readonly host: string;
+  /** The header it is put in. */
+  readonly header: string;
+  /** `Bearer {}`: where the value goes. */
+  readonly format: string;
+}
+
+/** What a tool's `execute` gets besides its arguments. */
+export interface ToolContext {
+  readonly run: string;
+  readonly call: string;
+  readonly user: string;
+  readonly tenant: string;
+  readonly agent: string;
+  /** Aborted by cancel and timeout. */
+  readonly signal: AbortSignal;
+  /** The same on every attempt of this call: give it to a receiver that honours one. */
+  readonly idempotencyKey: string;
+  /** `fetch` that throws on a failing status, sets the receiver's key header and injects credentials for their host. */
+  readonly fetch: (input: string | URL, init?: RequestInit) => Promise<Response>;
+  /** A line for the worker's log, scrubbed. */
+  readonly log: (message: string, data?: Json) => void;
+}
+
+/** Answer of `reconcile`. */
+export type Reconciled = { readonly kind: 'happened'; readonly result: Json } | { readonly kind: 'neverWill' } | { readonly kind: 'stillUnknown' };
+
+type Field<T> = Extract<keyof T, string>;
+/** Fields of an object, or of the elements of a list. */
+type ItemField<T> = T extends readonly (infer E)[] ? Field<E> : Field<T>;
+
+/** Options of `defineTool`; guards.md has the table. */
+export interface ToolOptions<I extends z.ZodObject, O extends z.ZodType> {
+  readonly name: string;
+  readonly description: string;
+  readonly effect: EffectKind;
+  readonly reach?: Reach;
+  readonly inputSchema: I;
+  readonly outputSchema?: O;
+  readonly execute: (args: z.output<I>, ctx: ToolContext) => z.input<O> | Promise<z.input<O>>;
+  readonly describe?: (args: z.output<I>) => string;
+  readonly timeout?: Duration;
+  readonly settlesWithin?: Duration;
+  readonly retry?: {
+    readonly maximumAttempts?: number;
+    readonly initialInterval?: Duration;
+    readonly backoffCoefficient?: number;
+    readonly maximumInterval?: Duration;
+    readonly on?: readonly FailureKind[];
+  };
+  readonly maxCallsPerRun?: number;
+  readonly rateLimit?: {
+    readonly maxCalls: number;
+    readonly period: Duration;
+    readonly scope?: RateScope;
+    readonly onLimit?: 'deny' | 'wait';
+  };
+  readonly circuitBreaker?: {
+    readonly name: string;
+    readonly maxFails?: number;
+    readonly resetTimeout?: Duration;
+    readonly failOn?: readonly FailureKind[];
+    readonly ignoreOn?: readonly FailureKind[];
+  };
+  readonly rules?: { readonly [K in Field<z.output<I>>]?: Rule | readonly Rule[] };
+  readonly proves?:
+    | { readonly [K in ItemField<z.output<O>>]?: string }
+    | ((output: z.output<O>) => readonly { readonly kind: string; readonly value: string }[]);
+  /** The kinds that a `proves` function may mint. */
+  readonly provesKinds?: readonly string[];
+  readonly requires?: { readonly [K in Field<z.output<I>>]?: string };
+  readonly facts?: { readonly ttl?: Duration; readonly max?: number; readonly onTooMany?: 'deny' | 'truncate' };
+  readonly idempotency?: {
+    readonly key?: (args: z.output<I>) => string;
+    readonly scope?: 'tenant' | 'run';
+    readonly ttl?: Duration;
+    readonly onDuplicate?: 'return' | 'deny';
+    readonly receiver?: { readonly header: string; readonly keyTtl?: Duration };
+  };
+  readonly repeatable?: boolean;
+  readonly definiteStatuses?: readonly number[];
+  readonly reconcile?: (args: z.output<I>, ctx: ToolContext) => Promise<Reconciled>;
+  readonly cost?: { readonly usd: number } | { readonly maxUsd: number; readonly actual: (output: z.output<O>) => number };
+  readonly credentials?: { readonly [localName: string]: SecretRef };
+  readonly classify?: (error: unknown) => FailureKind | undefined;
+}
+
+/** A tool: its manifest for everybody, its code for workers. Recognised by its brand, also across copies of the package. */
+export interface Tool<I = unknown, O = unknown> {
+  readonly [TOOL]: true;
+  readonly name: string;
+  readonly manifest: ToolManifest;
+  readonly code: ToolCode;
+  /** Types only. */
+  readonly types?: { readonly input: I; readonly output: O };
+}
+
+/** The functions of a tool, untyped: `callTool` parses before and after. */
+export interface ToolCode {
+  /** Parses strictly; throws ZodError. */
+  readonly parseInput: (value: unknown) => unknown;
+  readonly parseOutput: (value: unknown) => unknown;
+  readonly execute: (args: never, ctx: ToolContext) => unknown;
+  readonly describe: ((args: never) => string) | null;
+  /** Rules in order of the arguments as written. */
+  readonly rules: readonly { readonly argument: string; readonly rules: readonly Rule[]; readonly optional: boolean }[];
+  readonly proves: { readonly [field: string]: string } | ((output: never) => readonly { readonly kind: string; readonly value: string }[]) | null;
+  readonly key: ((args: never) => string) | null;
+  readonly reconcile: ((args: never, ctx: ToolContext) => Promise<Reconciled>) | null;
+  readonly actualUsd: ((output: never) => number) | null;
+  readonly classify: ((error: unknown) => FailureKind | undefined) | null;
+  readonly credentials: { readonly [localName: string]: SecretRef };
+  /** Argument names that the schema makes optional. */
+  readonly optionalArguments: readonly string[];
+}
+
+export const TOOL = Symbol.for('actguard.tool');
+export const AGENT = Symbol.for('actguard.agent');
+export const CONFIG = Symbol.for('actguard.config');
+
+/** A limit as written: dollars, tokens, calls, any mix. */
+export interface LimitOptions {
+  readonly usd?: number;
+  readonly tokens?: number;
+  readonly calls?: number;
+}
+
+export interface AgentOptions {
+  readonly name: string;
+  /** `openai/gpt-5-mini`; absent for an agent that lives elsewhere and only uses sessions. */
+  readonly model?: string;
+  readonly instructions?: string;
+  readonly tools: readonly Tool[];
+  readonly maxTurns?: number;
+  readonly maxOutputTokens?: number;
+  /** What a run does when its budget is out: wait for a top-up (default) or end. */
+  readonly onExhausted?: 'pause' | 'stop';
+}
+
+export interface Agent {
+  readonly [AGENT]: true;
+  readonly name: string;
+  readonly model: string | null;
+  readonly instructions: string;
+  readonly tools: readonly Tool[];
+  readonly maxTurns: number;
+  readonly maxOutputTokens: number;
+  readonly onExhausted: 'pause' | 'stop';
+}
+
+/** Where a model is reached. */
+export interface ProviderOptions {
+  readonly kind: 'openai' | 'anthropic' | 'openai-compatible';
+  readonly baseUrl?: string;
+  /** Environment variable of the key; default OPENAI_API_KEY, ANTHROPIC_API_KEY, `<NAME>_API_KEY`. */
+  readonly apiKeyEnv?: string;
+}
+
+/** A price of the user's own, in dollars per million tokens. */
+export interface PriceOptions {
+  readonly inputUsdPerMTok: number;
+  readonly cachedInputUsdPerMTok?: number;
+  readonly cacheWriteUsdPerMTok?: number;
+  readonly outputUsdPerMTok: number;
+}
+
+export interface ConfigOptions {
+  readonly tools: readonly Tool[];
+  readonly agents: readonly Agent[];
+  /** Folder of `*.cedar` files, relative to the config file. */
+  readonly policies: string;
+  readonly budgets?: { readonly run?: LimitOptions };
+  readonly providers?: { readonly [name: string]: ProviderOptions };
+  readonly prices?: { readonly [model: string]: PriceOptions };
+  readonly approvals?: {
+    /** SHA-256 fingerprints (hex) of the administrators' keys. The dev stack adds its own. */
+    readonly roots?: readonly string[];
+    /** How long an ask stays open. */
+    readonly ttl?: Duration;
+    /** Who gets mails about asks. */
+    readonly notify?: readonly string[];
+  };
+}
+
+/** A checked configuration. */
+export interface Config {
+  readonly [CONFIG]: true;
+  readonly tools: readonly Tool[];
+  readonly agents: readonly Agent[];
+  readonly policies: string;
+  readonly runLimit: Limit;
+  readonly providers: { readonly [name: string]: ProviderOptions };
+  readonly prices: { readonly [model: string]: PriceOptions };
+  readonly approvals: { readonly roots: readonly string[]; readonly ttlMs: number; readonly notify: readonly string[] };
+}

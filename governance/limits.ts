@@ -1,0 +1,70 @@
+/** Every number in one place, with its reason. Bytes are UTF-8 bytes, times are milliseconds. */
+
+/** A tool's name: it must fit a model's function name (64) with room for a prefix. */
+export const MAX_TOOL_NAME_CHARS = 60;
+/** Tools of one agent: models get worse beyond this, and the manifest is an activity result. */
+export const MAX_TOOLS = 128;
+/** Canonical arguments of one call: they stand in workflow history. */
+export const MAX_ARGUMENT_BYTES = 64 * 1024;
+/** Nesting of arguments and outputs: deeper is an attack on parsers. */
+export const MAX_JSON_DEPTH = 64;
+/** A tool's output as it is kept. */
+export const MAX_OUTPUT_BYTES = 1024 * 1024;
+/** A tool's output as a model sees it, or as it stands in workflow history. */
+export const MAX_INLINE_OUTPUT_BYTES = 64 * 1024;
+/** A tool's own idempotency key: it becomes a header. */
+export const MAX_EFFECT_KEY_BYTES = 512;
+/** The user's request that opens a run. */
+export const MAX_INPUT_BYTES = 64 * 1024;
+/** An approval request: an approver reads it (trust.md). */
+export const MAX_APPROVAL_REQUEST_BYTES = 64 * 1024;
+/** A signal: larger ones are dropped and counted (trust.md). */
+export const MAX_SIGNAL_BYTES = 16 * 1024;
+/** Rejected answers for one ask before further ones start no activity (trust.md). */
+export const MAX_REJECTED_ANSWERS = 20;
+/** Open asks of one run (trust.md). */
+export const MAX_OPEN_ASKS = 5;
+/** Messages that wait to be applied in one run. */
+export const MAX_INBOX = 1_000;
+/** Calls of one session that may be under way (Temporal refuses more than 10 Updates in flight). */
+export const MAX_CALLS_IN_FLIGHT = 8;
+/** How long an Update waits for a result before it answers `pending`. */
+export const SESSION_ANSWER_MS = 20_000;
+/** A session without calls ends after this. */
+export const SESSION_IDLE_MS = 24 * 60 * 60 * 1000;
+/** An ask that nobody answers. */
+export const APPROVAL_TTL_MS = 24 * 60 * 60 * 1000;
+/** Turns of an agent unless it says otherwise. */
+export const DEFAULT_MAX_TURNS = 40;
+/** A run's deadline unless it says otherwise. */
+export const DEFAULT_DEADLINE_MS = 7 * 24 * 60 * 60 * 1000;
+/** A claim's lease on the database's clock; a dead worker's call is taken over within 15 s. */
+export const LEASE_MS = 10_000;
+/** How often a claim's lease is renewed while its tool runs. */
+export const LEASE_RENEW_MS = 3_000;
+/** Temporal's heartbeat timeout for a governed call. */
+export const HEARTBEAT_TIMEOUT_MS = 10_000;
+/** A tool's timeout unless it says otherwise. */
+export const DEFAULT_TIMEOUT_MS = 30_000;
+/** After the last possible send, "not there" becomes "will never be" (design, Unknown outcomes). */
+export const DEFAULT_SETTLES_WITHIN_MS = 5 * 60_000;
+/** Facts live this long unless the tool says otherwise. */
+export const DEFAULT_FACT_TTL_MS = 5 * 60_000;
+/** Facts of one call unless the tool says otherwise. */
+export const DEFAULT_FACTS_MAX = 200;
+/** Facts a run keeps in its state; the oldest to expire go first. */
+export const MAX_FACTS_PER_RUN = 1_000;
+/** Denials that a run's result lists. */
+export const MAX_LISTED_DENIALS = 50;
+/** A secret shorter than this cannot be scrubbed without hurting harmless text (trust.md). */
+export const MIN_SECRET_BYTES = 12;
+/** Output tokens that a model call asks for at most, unless the agent says otherwise. */
+export const DEFAULT_MAX_OUTPUT_TOKENS = 4_096;
+/** Fewer output tokens than this are no answer: the call is refused instead. */
+export const MIN_OUTPUT_TOKENS = 16;
+/** Tokens added per message for the provider's own framing (BU3). */
+export const TOKENS_PER_MESSAGE_OVERHEAD = 16;
+/** Tokens added per request for the provider's own framing (BU3). */
+export const TOKENS_PER_REQUEST_OVERHEAD = 64;
+/** A run continues as new after this many history events even if Temporal does not suggest it yet. */
+export const CONTINUE_AS_NEW_EVENTS = 10_000;

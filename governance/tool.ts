@@ -1,0 +1,107 @@
+/** What the rest of ActGuard knows of a tool: plain data derived from `defineTool`. */
+import type { FailureKind } from './errors.ts';
+import type { JsonObject } from './json.ts';
+
+/** `write` changes something outside; `read` does not. */
+export type EffectKind = 'read' | 'write';
+/** Whether a read leaves the house. */
+export type Reach = 'internal' | 'external';
+
+/** Temporal's retry words; durations in milliseconds. */
+export interface RetryOptions {
+  readonly maximumAttempts: number;
+  readonly initialIntervalMs: number;
+  readonly backoffCoefficient: number;
+  readonly maximumIntervalMs: number;
+  readonly on: readonly FailureKind[];
+}
+
+/** What a rate limit's bucket belongs to (guards.md RL3, D6). */
+export type RateScope = 'run' | 'user' | 'tenant' | 'agent' | 'tool' | { readonly argument: string };
+
+export interface RateLimitOptions {
+  readonly maxCalls: number;
+  readonly periodMs: number;
+  readonly scope: RateScope;
+  readonly onLimit: 'deny' | 'wait';
+}
+
+export interface CircuitBreakerOptions {
+  readonly name: string;
+  readonly maxFails: number;
+  readonly resetTimeoutMs: number;
+  readonly failOn: readonly FailureKind[];
+  readonly ignoreOn: readonly FailureKind[];
+}
+
+export interface IdempotencyOptions {
+  readonly scope: 'tenant' | 'run';
+  /** Milliseconds from completion; null: for ever. */
+  readonly ttlMs: number | null;
+  readonly onDuplicate: 'return' | 'deny';
+  /** The receiver honours our key in this header, for keyTtlMs from the first send (null: for ever). */
+  readonly receiver: { readonly header: string; readonly keyTtlMs: number | null } | null;
+}
+
+export interface FactsOptions {
+  readonly ttlMs: number;
+  readonly max: number;
+  readonly onTooMany: 'deny' | 'truncate';
+}
+
+/** A tool without its code: everything checked, every default filled in. */
+export interface ToolManifest {
+  readonly v: 1;
+  /** `payments.refund` */
+  readonly name: string;
+  /** `payments_refund`: as the model sees it. */
+  readonly modelName: string;
+  readonly description: string;
+  readonly effect: EffectKind;
+  readonly reach: Reach;
+  /** JSON Schema (draft 2020-12) of the arguments, as given to models. */
+  readonly inputJsonSchema: JsonObject;
+  readonly timeoutMs: number;
+  readonly settlesWithinMs: number;
+  /** null: never again. */
+  readonly retry: RetryOptions | null;
+  readonly maxCallsPerRun: number | null;
+  readonly rateLimit: RateLimitOptions | null;
+  readonly circuitBreaker: CircuitBreakerOptions | null;
+  /** Guarded arguments: argument -> fact kind. */
+  readonly requires: { readonly [argument: string]: string };
+  /** Fact kinds that this tool proves. */
+  readonly proves: readonly string[];
+  readonly facts: FactsOptions;
+  readonly idempotency: IdempotencyOptions | null;
+  readonly repeatable: boolean;
+  /** Worst case in micro-dollars; `fixed`: it is also the price. */
+  readonly cost: { readonly worstMicros: number; readonly fixed: boolean } | null;
+  readonly definiteStatuses: readonly number[];
+  /** Local names of credentials. */
+  readonly credentials: readonly string[];
+  readonly canReconcile: boolean;
+  /** SHA-256 over the canonical form of all of the above, hex. */
+  readonly digest: string;
+}
+
+/** What the workflow keeps of a tool. */
+export type ToolSummary = Pick<
+  ToolManifest,
+  'name' | 'modelName' | 'effect' | 'timeoutMs' | 'maxCallsPerRun' | 'requires' | 'cost' | 'digest'
+> & { readonly onLimit: 'deny' | 'wait' };
+
+/** The part of a manifest that the workflow needs to admit a call. */
+export function summarize(tool: ToolManifest): ToolSummary {
+  return {
+    name: tool.name,
+    modelName: tool.modelName,
+    effect: tool.effect,
+    timeoutMs: tool.timeoutMs,
+    maxCallsPerRun: tool.maxCallsPerRun,
+    requires: tool.requires,
+    cost: tool.cost,
+    digest: tool.digest,
+    onLimit: tool.rateLimit?.onLimit ?? 'deny',
+  };
+}

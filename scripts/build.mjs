@@ -1,0 +1,16 @@
+// Compiles the sources to dist/ and copies the files that are not TypeScript. Plain JS: it also runs as the `prepare` script.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+process.chdir(root);
+const tsc = 'node_modules/typescript/bin/tsc';
+if (!existsSync('tsconfig.build.json') || !existsSync(tsc)) {
+  // Installed without dev dependencies (a production install of a checkout): dist/ must already be there.
+  process.exit(existsSync('dist') || process.env['npm_lifecycle_event'] === 'prepare' ? 0 : 1);
+}
+rmSync('dist', { recursive: true, force: true });
+const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+if (status !== 0) process.exit(status ?? 1);
+cpSync('activities/migrations', 'dist/activities/migrations', { recursive: true });

@@ -1,0 +1,110 @@
+/**
+ * Signals, queries and updates of governed workflows. Clients import this module by value, workflows by types only:
+ * nothing here runs anything.
+ */
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { Amount, CallResult, Limit, Usage } from '../governance/call.ts';
+import type { Denial } from '../governance/errors.ts';
+import type { Json } from '../governance/json.ts';
+
+/** Input of `agentRun`. */
+export interface AgentRunInput {
+  readonly v: 1;
+  readonly run: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly agent: string;
+  readonly openedBy: string;
+  readonly input: string;
+  readonly budget: Limit | null;
+  readonly deadlineMs: number | null;
+}
+
+/** Input of `session`. */
+export interface SessionInput extends AgentRunInput {
+  readonly session: string;
+}
+
+/** An answer to an ask: the envelope is verified by an activity before it counts. */
+export interface ApprovalSignal {
+  readonly approvalId: string;
+  readonly nonce: string;
+  /** DSSE envelope (docs/approvals.md). */
+  readonly envelope: Json;
+}
+
+/** Freeze may be unsigned: it only takes away. */
+export interface FreezeSignal {
+  readonly by: string;
+  readonly reason: string;
+}
+
+/** A signed command (DSSE, `application/vnd.actguard.command+json`): thaw, topUp, resolve. */
+export interface CommandSignal {
+  readonly envelope: Json;
+}
+
+/** An open ask as the `state` query shows it. */
+export interface OpenAsk {
+  readonly approvalId: string;
+  readonly call: string;
+  readonly tool: string;
+  readonly title: string;
+  readonly gates: readonly string[];
+  readonly nonce: string;
+  readonly expiresAtMs: number;
+  readonly rejectedAnswers: number;
+}
+
+/** Answer of the `state` query. */
+export interface RunState {
+  readonly v: 1;
+  readonly run: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly agent: string;
+  readonly status: RunStatus;
+  readonly frozen: { readonly by: string; readonly reason: string } | null;
+  readonly usage: Usage;
+  readonly limit: Limit;
+  readonly reserved: Amount;
+  readonly calls: number;
+  readonly openAsks: readonly OpenAsk[];
+  readonly unknownCalls: readonly string[];
+  readonly lastDenial: Denial | null;
+  readonly needed: Amount | null;
+  readonly rejectedMessages: number;
+  readonly deadlineMs: number;
+}
+
+/** What a run is doing; also the search attribute ActGuardStatus. */
+export type RunStatus =
+  | 'running'
+  | 'waiting-approval'
+  | 'waiting-resolution'
+  | 'exhausted'
+  | 'frozen'
+  | 'answered'
+  | 'stopped'
+  | 'failed'
+  | 'expired';
+
+export const approvalSignal = defineSignal<[ApprovalSignal]>('approval');
+export const freezeSignal = defineSignal<[FreezeSignal]>('freeze');
+export const thawSignal = defineSignal<[CommandSignal]>('thaw');
+export const topUpSignal = defineSignal<[CommandSignal]>('topUp');
+export const resolveSignal = defineSignal<[CommandSignal]>('resolve');
+export const stateQuery = defineQuery<RunState>('state');
+
+/** One call of a session. The Update id is the caller's callId. */
+export interface SessionCall {
+  readonly v: 1;
+  readonly callId: string;
+  readonly tool: string;
+  readonly args: Json;
+}
+
+export const callUpdate = defineUpdate<CallResult, [SessionCall]>('call');
+/** The result of an earlier call; null when the session never saw it. */
+export const outcomeQuery = defineQuery<CallResult | null, [string]>('outcome');
+export const closeSignal = defineSignal<[]>('close');

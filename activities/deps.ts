@@ -1,0 +1,109 @@
+/** What activities need from the outside; the worker's composition root makes it (worker/worker.ts). */
+import type { Config } from '../define/types.ts';
+import type { Fact, LiveFact, Limit, Principal } from '../governance/call.ts';
+import type { Decision } from '../governance/decision.ts';
+import type { Json } from '../governance/json.ts';
+import type { ToolManifest } from '../governance/tool.ts';
+
+/** Postgres, one statement a round trip. Connection troubles surface as BACKEND_UNAVAILABLE. */
+export interface Database {
+  query<R>(text: string, values?: readonly unknown[]): Promise<R[]>;
+  end(): Promise<void>;
+}
+
+/** What a decision is made from. Money is in integer cents inside policies (design, Policies). */
+export interface PolicyRequest {
+  readonly principal: Principal;
+  readonly run: string;
+  readonly tool: ToolManifest;
+  /** Canonical arguments: the parse of what was asked for. */
+  readonly args: Json;
+  readonly facts: readonly (Fact | LiveFact)[];
+  readonly left: Limit;
+  readonly callsSoFar: number;
+  readonly nowMs: number;
+  /** Gates with a valid yes. */
+  readonly approved: readonly string[];
+}
+
+/** The active policy set. Deciding never throws: what goes wrong is a deny with POLICY_ERROR. */
+export interface PolicyEngine {
+  /** SHA-256 (hex) of the set: stands in entries. */
+  readonly digest: string;
+  decide(request: PolicyRequest): Decision;
+  /** Gate id -> SHA-256 of its policy text and annotations, with who may answer. */
+  gate(id: string): PolicyGate | undefined;
+}
+
+/** A forbid that an approval lifts. */
+export interface PolicyGate {
+  readonly id: string;
+  readonly sha256: string;
+  readonly roles: readonly string[];
+  readonly quorum: number;
+  readonly text: string;
+}
+
+/** Secrets, read at the moment of use. */
+export interface SecretSource {
+  /** undefined: there is none. */
+  read(name: string, env: string): Promise<string | undefined>;
+}
+
+/** Sends a mail; throws when it cannot. */
+export interface Mailer {
+  send(mail: { readonly to: readonly string[]; readonly subject: string; readonly text: string; readonly messageId: string }): Promise<void>;
+}
+
+/** Everything that `createActivities` needs. */
+export interface Deps {
+  readonly db: Database;
+  readonly config: Config;
+  readonly policy: () => PolicyEngine;
+  readonly secrets: SecretSource;
+  readonly mailer: Mailer | null;
+  /** Fingerprints (SHA-256 hex) of the administrators' keys. */
+  readonly roots: readonly string[];
+  /** Whether this is a dev stack: dev keys count only here, and entries say so. */
+  readonly dev: boolean;
+  /** Where each provider is reached, with its key; null: no key. */
+  readonly models: ModelGateway;
+  readonly log: (level: 'info' | 'warn' | 'error', message: string, data?: Json) => void;
+}
+
+/** One model call, the provider's own retries off. */
+export interface ModelGateway {
+  generate(request: ModelRequest): Promise<ModelResponse>;
+  /** Bytes of the request as it would be sent. */
+  measure(request: Omit<ModelRequest, 'maxOutputTokens' | 'signal' | 'maxPromptBytes'>): Promise<{ bytes: number; messages: number }>;
+}
+
+export interface ModelRequest {
+  /** `openai/gpt-5-mini` */
+  readonly model: string;
+  readonly instructions: string;
+  readonly tools: readonly { readonly name: string; readonly description: string; readonly inputJsonSchema: Json }[];
+  readonly messages: readonly TranscriptMessage[];
+  readonly maxOutputTokens: number;
+  /** The serialised request may not be larger: refused before it is sent. */
+  readonly maxPromptBytes: number;
+  readonly signal: AbortSignal;
+}
+
+export interface ModelResponse {
+  readonly text: string;
+  readonly toolCalls: readonly { readonly id: string; readonly toolName: string; readonly args: Json; readonly invalid?: string }[];
+  readonly usage: {
+    readonly inputTokens: number;
+    readonly cachedInputTokens: number;
+    readonly cacheWriteTokens: number;
+    readonly outputTokens: number;
+    readonly reasoningTokens: number;
+  } | null;
+}
+
+/** A message of a run's transcript, provider-neutral. */
+export type TranscriptMessage =
+  | { readonly role: 'user'; readonly text: string }
+  | { readonly role: 'assistant'; readonly text: string; readonly toolCalls: readonly { readonly id: string; readonly toolName: string; readonly args: Json }[] }
+  | { readonly role: 'tool'; readonly id: string; readonly toolName: string; readonly value: Json };

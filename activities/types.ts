@@ -27,6 +27,8 @@ export interface RunInput {
   readonly v: 1;
   readonly run: string;
   readonly entries: readonly WorkflowEntry[];
+  /** The Temporal run that this one continues (continue-as-new), where it does: the claim hands over from it. */
+  readonly continuedFrom?: string;
 }
 
 export interface OpenRunInput {

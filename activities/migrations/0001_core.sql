@@ -244,8 +244,7 @@ begin
   if own.run is not null then
     if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;
     -- takeover by compare-and-set, or the next attempt: one call keeps its slot, its probe and its approval (D6)
-    update calls set token = p->>'token', lease_until = v_now + v_lease, attempts = attempts + 1, last_claim_at = v_now,
-      state = case when own.state = 'unknown' then 'unknown' else 'claimed' end
+    update calls set token = p->>'token', lease_until = v_now + v_lease, attempts = attempts + 1, last_claim_at = v_now, state = 'claimed'
       where run = own.run and call = own.call;
     if own.probe then
       update breakers set probe_token = p->>'token', probe_until = v_now + v_lease
@@ -334,7 +333,7 @@ create function actguard.renew_claim(p_run text, p_call text, p_token text, p_le
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare v_until timestamptz := clock_timestamp() + ms_interval(p_lease_ms); v_breaker text;
 begin
-  update calls set lease_until = v_until where run = p_run and call = p_call and token = p_token and state in ('claimed', 'unknown')
+  update calls set lease_until = v_until where run = p_run and call = p_call and token = p_token and state = 'claimed'
     returning breaker into v_breaker;
   if not found then return false; end if;
   if v_breaker is not null then

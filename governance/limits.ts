@@ -8,6 +8,10 @@ export const MAX_TOOLS = 128;
 export const MAX_ARGUMENT_BYTES = 64 * 1024;
 /** Nesting of arguments and outputs: deeper is an attack on parsers. */
 export const MAX_JSON_DEPTH = 64;
+/** Values in one JSON document: more than MAX_OUTPUT_BYTES can hold; stops shared references that unfold for ever. */
+export const MAX_JSON_VALUES = 1_000_000;
+/** A commitment's salt: 128 bits cannot be guessed. */
+export const MIN_SALT_BYTES = 16;
 /** A tool's output as it is kept. */
 export const MAX_OUTPUT_BYTES = 1024 * 1024;
 /** A tool's output as a model sees it, or as it stands in workflow history. */

@@ -72,3 +72,27 @@ export const TOKENS_PER_MESSAGE_OVERHEAD = 16;
 export const TOKENS_PER_REQUEST_OVERHEAD = 64;
 /** A run continues as new after this many history events even if Temporal does not suggest it yet. */
 export const CONTINUE_AS_NEW_EVENTS = 10_000;
+/** Attempts of a call that may be repeated (guards.md, retry). */
+export const DEFAULT_RETRY_ATTEMPTS = 3;
+/** Attempts that a tool may ask for: more is a loop, not a retry. */
+export const MAX_RETRY_ATTEMPTS = 100;
+/** First pause between attempts. */
+export const DEFAULT_RETRY_INITIAL_MS = 1_000;
+/** Each pause is this many times the one before. */
+export const DEFAULT_RETRY_COEFFICIENT = 2;
+/** Longest pause between attempts. */
+export const DEFAULT_RETRY_MAXIMUM_MS = 30_000;
+/** Failures in a row that open a breaker unless the tool says otherwise. */
+export const DEFAULT_BREAKER_MAX_FAILS = 3;
+/** How long an open breaker stays open unless the tool says otherwise. */
+export const DEFAULT_BREAKER_RESET_MS = 60_000;
+/** Answers that say for certain that a write did not happen (guards.md EX4). */
+export const DEFAULT_DEFINITE_STATUSES: readonly number[] = [400, 401, 403, 404, 405, 410, 415, 422];
+/** A tool's description: every model call pays for it. */
+export const MAX_DESCRIPTION_CHARS = 4_000;
+/** Names that people give: breakers, fact kinds, agents. */
+export const MAX_NAME_CHARS = 60;
+/** User text that an error message repeats; the rest is cut. */
+export const MAX_QUOTED_CHARS = 120;
+/** Issues that ARGUMENTS_INVALID lists; a hostile input can have thousands. */
+export const MAX_LISTED_ISSUES = 20;

@@ -1,0 +1,85 @@
+/** DSSE envelopes (Dead Simple Signing Envelope 1.0): a payload, its type, signatures over both. */
+import { concatBytes } from '@noble/hashes/utils.js';
+import { fromBase64, toBase64 } from './base64.ts';
+import { canonicalize } from './canonical.ts';
+import { sha256Hex, utf8Bytes } from './digest.ts';
+import type { Json } from './json.ts';
+import { MAX_ENVELOPE_SIGNATURES, MAX_SIGNAL_BYTES } from './limits.ts';
+import { type Parsed, exactObject, hexOf, listOf, parsing, refuse } from './strict.ts';
+
+/** The payload types that ActGuard signs: the type is part of what is signed, so no kind passes for another. */
+export const APPROVAL_PAYLOAD_TYPE = 'application/vnd.actguard.approval+json';
+export const COMMAND_PAYLOAD_TYPE = 'application/vnd.actguard.command+json';
+export const ENROLMENT_PAYLOAD_TYPE = 'application/vnd.actguard.enrolment+json';
+
+/** A signature with the fingerprint of the key that made it. */
+export interface EnvelopeSignature {
+  /** {@link fingerprintOf} the key, hex. */
+  readonly keyid: string;
+  /** 64 bytes. */
+  readonly sig: Uint8Array;
+}
+
+/** An envelope that was taken apart; nothing is verified yet. */
+export interface Envelope {
+  readonly payload: Uint8Array;
+  /** The bytes that every signature covers. */
+  readonly pae: Uint8Array;
+  readonly signatures: readonly EnvelopeSignature[];
+}
+
+/**
+ * Pre-authentication encoding (DSSE protocol 1.0.2): `DSSEv1 SP len(type) SP type SP len(payload) SP payload`, lengths
+ * in bytes as decimal ASCII.
+ */
+export function preAuthEncoding(payloadType: string, payload: Uint8Array): Uint8Array {
+  const type = utf8Bytes(payloadType);
+  return concatBytes(utf8Bytes(`DSSEv1 ${type.length} `), type, utf8Bytes(` ${payload.length} `), payload);
+}
+
+/** A key's id: SHA-256 of the raw 32 public bytes, hex. */
+export function fingerprintOf(publicKey: Uint8Array): string {
+  return sha256Hex(publicKey);
+}
+
+/** An envelope as JSON. */
+export function makeEnvelope(payloadType: string, payload: Uint8Array, signatures: readonly EnvelopeSignature[]): Json {
+  return {
+    payloadType,
+    payload: toBase64(payload),
+    signatures: signatures.map(({ keyid, sig }) => ({ keyid, sig: toBase64(sig) })),
+  };
+}
+
+/**
+ * Takes an envelope of one type apart: at most MAX_SIGNAL_BYTES, exactly the fields of the standard, canonical base64,
+ * 1 to MAX_ENVELOPE_SIGNATURES signatures of different keys.
+ */
+export function parseEnvelope(value: unknown, payloadType: string): Parsed<Envelope> {
+  return parsing(() => {
+    if (utf8Bytes(canonicalize(value as Json)).length > MAX_SIGNAL_BYTES) {
+      return refuse(`the envelope is larger than ${MAX_SIGNAL_BYTES} bytes`);
+    }
+    const fields = exactObject(value, ['payloadType', 'payload', 'signatures'], 'the envelope');
+    if (fields.payloadType !== payloadType) return refuse(`the envelope's payload type is not ${payloadType}`);
+    const payload = base64Of(fields.payload, 'the payload');
+    const signatures = listOf(fields.signatures, 'the list of signatures', MAX_ENVELOPE_SIGNATURES, readSignature);
+    if (payload.length === 0) return refuse('the payload is empty');
+    if (signatures.length === 0) return refuse('the envelope has no signature');
+    if (new Set(signatures.map((s) => s.keyid)).size !== signatures.length) return refuse('one key signed twice');
+    return { payload, pae: preAuthEncoding(payloadType, payload), signatures };
+  });
+}
+
+function readSignature(item: unknown): EnvelopeSignature {
+  const fields = exactObject(item, ['keyid', 'sig'], 'a signature');
+  const sig = base64Of(fields.sig, 'a signature');
+  if (sig.length !== 64) return refuse('a signature is not 64 bytes long');
+  return { keyid: hexOf(fields.keyid, 'a key id', 32), sig };
+}
+
+/** Canonical base64 inside {@link parsing}. */
+export function base64Of(value: unknown, what: string): Uint8Array {
+  const bytes = typeof value === 'string' ? fromBase64(value) : null;
+  return bytes ?? refuse(`${what} is not canonical base64`);
+}

@@ -1,0 +1,84 @@
+/** Signed commands (DSSE, `application/vnd.actguard.command+json`): what an operator does to a run, verified like an approval. */
+import { canonicalize } from './canonical.ts';
+import { COMMAND_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts';
+import { utf8Bytes } from './digest.ts';
+import { type EnrolledKey, type Trust, hasRole } from './enrolment.ts';
+import { type KeyRow, signerOf, verifyKey } from './answer.ts';
+import type { JsonObject } from './json.ts';
+import { MAX_COMMAND_LIFE_MS, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
+import { type Parsed, canonicalJsonOf, exactObject, hexOf, oneOf, parsing, refuse, textOf, timeOf, valueOf } from './strict.ts';
+
+/** Everything that can be commanded. */
+export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze'] as const;
+/** One of {@link COMMAND_VERBS}. */
+export type CommandVerb = (typeof COMMAND_VERBS)[number];
+
+/** A command as it is signed. */
+export interface Command {
+  readonly v: 1;
+  readonly verb: CommandVerb;
+  readonly tenant: string;
+  /** `run:<id>` */
+  readonly target: string;
+  /** 16 bytes, hex: used once. */
+  readonly nonce: string;
+  /** After this, on the database's clock, it does nothing; at most MAX_COMMAND_LIFE_MS ahead. */
+  readonly exp: string;
+  readonly reason: string;
+  /** What the verb needs: a limit for `topUp`, a call and its outcome for `resolve`. */
+  readonly data: JsonObject;
+}
+
+/** The target that stands for a run. */
+export function runTarget(run: string): string {
+  return `run:${run}`;
+}
+
+/** The bytes of a command: sign their PAE with COMMAND_PAYLOAD_TYPE. */
+export function commandStatement(command: Command): Uint8Array {
+  return utf8Bytes(canonicalize({ ...command }));
+}
+
+/** Reads a command strictly. */
+export function parseCommand(payload: Uint8Array): Parsed<Command> {
+  return parsing(() => {
+    const value = canonicalJsonOf(payload, 'the command');
+    const c = exactObject(value, ['v', 'verb', 'tenant', 'target', 'nonce', 'exp', 'reason', 'data'], 'the command');
+    if (c.v !== 1) return refuse('the command is of an unknown version');
+    if (typeof c.data !== 'object' || c.data === null || Array.isArray(c.data)) return refuse('the data is not an object');
+    return {
+      v: 1,
+      verb: oneOf(c.verb, 'the verb', COMMAND_VERBS),
+      tenant: textOf(c.tenant, 'the tenant', MAX_STATEMENT_TEXT_CHARS),
+      target: textOf(c.target, 'the target', MAX_STATEMENT_TEXT_CHARS),
+      nonce: hexOf(c.nonce, 'the nonce', 16),
+      exp: timeOf(c.exp, 'the expiry'),
+      reason: textOf(c.reason, 'the reason', MAX_STATEMENT_TEXT_CHARS),
+      data: c.data as JsonObject,
+    };
+  });
+}
+
+/** Verifies a command for a target: key, chain, tenant, role operator or admin, signature, expiry. The nonce is the caller's. */
+export function verifySignedCommand(
+  envelope: unknown,
+  expected: { readonly tenant: string; readonly target: string },
+  keyRow: KeyRow | null,
+  trust: Trust,
+): Parsed<{ readonly command: Command; readonly key: EnrolledKey }> {
+  return parsing(() => {
+    const keyId = valueOf(signerOf(envelope, COMMAND_PAYLOAD_TYPE));
+    const { payload, pae, signatures } = valueOf(parseEnvelope(envelope, COMMAND_PAYLOAD_TYPE));
+    const command = valueOf(parseCommand(payload));
+    if (command.tenant !== expected.tenant) return refuse('the command is for another tenant');
+    if (command.target !== expected.target) return refuse('the command is for another target');
+    const leftMs = Date.parse(command.exp) - trust.nowMs;
+    if (leftMs <= 0) return refuse('the command has expired');
+    if (leftMs > MAX_COMMAND_LIFE_MS) return refuse('the command is good for too long');
+    const key = valueOf(verifyKey(keyId, keyRow, command.tenant, trust));
+    const signature = signatures[0];
+    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig)) return refuse('the signature does not verify');
+    if (!hasRole(key, ['operator', 'admin'])) return refuse('the person is neither operator nor administrator');
+    return { command, key };
+  });
+}

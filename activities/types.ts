@@ -88,6 +88,8 @@ export interface CallToolInput extends RunInput {
   readonly deadlineMs: number;
   /** Whether the workflow needs the output itself (a session does, an agent's loop does not). */
   readonly inline: boolean;
+  /** This call may have been scheduled before (a session's callId after continue-as-new): look for its own result first. */
+  readonly again?: boolean;
 }
 
 /** An ask as the workflow sees it: the request itself lies in Postgres. */

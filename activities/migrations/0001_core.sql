@@ -328,6 +328,12 @@ begin
     'lastClaimMs', ms(v_now), 'nowMs', ms(v_now));
 end $$;
 
+-- The state of a call; null: it was never claimed.
+create function actguard.call_state(p_run text, p_call text) returns text
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select state from calls where run = p_run and call = p_call
+$$;
+
 -- Renews a claim and, with it, the breaker's probe. False: somebody else holds it now.
 create function actguard.renew_claim(p_run text, p_call text, p_token text, p_lease_ms bigint) returns boolean
 language plpgsql security definer set search_path = actguard, pg_temp as $$

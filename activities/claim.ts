@@ -1,0 +1,113 @@
+/** The claim and the outcome: one round trip each, functions in migrations/0001_core.sql. */
+import type { Amount } from '../governance/call.ts';
+import type { EntryRow } from '../governance/entry.ts';
+import type { Json } from '../governance/json.ts';
+import type { Database } from './deps.ts';
+
+/** What a claim asks for; shapes as `actguard.claim(jsonb)` reads them. */
+export interface ClaimRequest {
+  readonly run: string;
+  readonly temporalRun: string;
+  readonly continuedFrom: string | null;
+  readonly tenant: string;
+  readonly call: string;
+  readonly seq: number;
+  readonly tool: string;
+  readonly effect: 'read' | 'write';
+  readonly argsDigest: string;
+  readonly token: string;
+  readonly leaseMs: number;
+  readonly settlesWithinMs: number;
+  readonly key: { readonly hash: string; readonly scope: string; readonly onDuplicate: 'return' | 'deny' } | null;
+  readonly rate: { readonly bucket: string; readonly maxCalls: number; readonly periodMs: number } | null;
+  readonly breaker: { readonly key: string; readonly resetMs: number } | null;
+  readonly approval: string | null;
+  readonly reserved: Amount;
+  /** Written whatever comes of the claim. */
+  readonly before: readonly EntryRow[];
+  /** Written when the claim is taken for the first time. */
+  readonly entries: readonly EntryRow[];
+}
+
+/** A stored result, as the call gets it for ever. */
+export interface StoredResult {
+  readonly kind: 'done' | 'failed';
+  readonly output?: Json;
+  readonly error?: Json;
+  readonly facts?: Json;
+  readonly provedAtMs?: number;
+  readonly spentMicros: number;
+  readonly bytes: number;
+}
+
+export type CallState = 'claimed' | 'retrying' | 'succeeded' | 'failed' | 'unknown';
+
+export type ClaimAnswer =
+  | { kind: 'claimed'; again: CallState | null; attempts: number; failures: number; claimedAtMs: number; lastClaimMs: number; nowMs: number; result?: StoredResult | null }
+  | { kind: 'ok' }
+  | { kind: 'own'; state: 'succeeded' | 'failed'; result: StoredResult }
+  | { kind: 'busy'; leaseLeftMs: number }
+  | { kind: 'run'; problem: 'unknown' | 'closed' | 'reset' }
+  | { kind: 'frozen'; freeze: { scope: string; value: string; by: string; reason: string } }
+  | { kind: 'conflict'; run: string; call: string }
+  | { kind: 'duplicate'; run: string; call: string; state: CallState; result: StoredResult | null }
+  | { kind: 'rate'; retryAfterMs: number }
+  | { kind: 'open'; resetAtMs: number }
+  | { kind: 'approval'; problem: string };
+
+const MAX_COLLISIONS = 5;
+
+/** Asks for the claim; two callers of one effect key at the same moment: the later one looks again. */
+export async function claim(db: Database, request: ClaimRequest, look = false): Promise<ClaimAnswer> {
+  const text = JSON.stringify(look ? { ...request, look: true, before: [], entries: [] } : request);
+  for (let collisions = 0; ; collisions += 1) {
+    try {
+      const [row] = await db.query<{ answer: ClaimAnswer }>('select actguard.claim($1::jsonb) as answer', [text]);
+      if (!row) throw new Error('claim answered nothing');
+      return row.answer;
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      if (!(code === '40001' || code === '40P01') || collisions >= MAX_COLLISIONS) throw error;
+    }
+  }
+}
+
+/** Renews the lease; false: somebody else holds the claim. */
+export async function renewClaim(db: Database, run: string, call: string, token: string, leaseMs: number): Promise<boolean> {
+  const [row] = await db.query<{ held: boolean }>('select actguard.renew_claim($1, $2, $3, $4) as held', [run, call, token, leaseMs]);
+  return row?.held ?? false;
+}
+
+export interface OutcomeRequest {
+  readonly run: string;
+  readonly call: string;
+  readonly token: string;
+  readonly state: 'retrying' | 'succeeded' | 'failed' | 'unknown';
+  readonly result: StoredResult | null;
+  /** 1: the attempt ran and failed. */
+  readonly failed: 0 | 1;
+  readonly keyTtlMs: number | null;
+  readonly breakerVerdict: 'success' | 'fail' | 'none';
+  readonly maxFails: number;
+  readonly resolved: Json;
+  readonly entries: readonly EntryRow[];
+}
+
+export type OutcomeAnswer = { kind: 'ok'; nowMs: number } | { kind: 'late'; state: CallState; result: StoredResult | null } | { kind: 'gone' };
+
+export async function writeOutcome(db: Database, request: OutcomeRequest): Promise<OutcomeAnswer> {
+  const [row] = await db.query<{ answer: OutcomeAnswer }>('select actguard.outcome($1::jsonb) as answer', [JSON.stringify(request)]);
+  return row?.answer ?? { kind: 'gone' };
+}
+
+/** Keeps an outcome whose claim was taken over. */
+export async function writeLateOutcome(
+  db: Database,
+  request: Pick<OutcomeRequest, 'run' | 'call' | 'state' | 'result' | 'entries'>,
+): Promise<{ kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean }> {
+  const [row] = await db.query<{ answer: { kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean } }>(
+    'select actguard.late_outcome($1::jsonb) as answer',
+    [JSON.stringify(request)],
+  );
+  return row?.answer ?? { kind: 'gone' };
+}

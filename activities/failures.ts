@@ -1,0 +1,26 @@
+/** What activities throw: only what Temporal should try again, or what no try can mend. */
+import { ApplicationFailure } from '@temporalio/activity';
+import { isActGuardError, type ErrorCode } from '../governance/errors.ts';
+
+/** Temporal tries again after this delay; the code is the failure's `type`. */
+export function retryLater(message: string, delayMs: number, code: ErrorCode = 'IN_PROGRESS'): ApplicationFailure {
+  return ApplicationFailure.create({ message, type: code, nonRetryable: false, nextRetryDelay: Math.max(1, delayMs) });
+}
+
+/**
+ * Any error as Temporal should see it: the code as `type`; BACKEND_UNAVAILABLE and what is not ours are tried again
+ * (the run waits and goes on), every other code is final.
+ */
+export function toFailure(error: unknown, scrub: (text: string) => string): ApplicationFailure {
+  if (error instanceof ApplicationFailure) return error;
+  if (isActGuardError(error)) {
+    return ApplicationFailure.create({
+      message: scrub(error.message),
+      type: error.code,
+      nonRetryable: error.code !== 'BACKEND_UNAVAILABLE',
+      details: [error.details],
+    });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return ApplicationFailure.create({ message: scrub(message), type: 'BACKEND_UNAVAILABLE', nonRetryable: false });
+}

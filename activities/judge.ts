@@ -1,0 +1,144 @@
+/** What an attempt means: succeeded, failed or unknown; what it does to the breaker; what it costs. */
+import { isNothingHappened } from '../define/nothing-happened.ts';
+import type { Tool } from '../define/types.ts';
+import type { Fact } from '../governance/call.ts';
+import { checkPlainJson } from '../governance/canonical.ts';
+import { isActGuardError, type CallError, type FailureKind } from '../governance/errors.ts';
+import { mintFacts } from '../governance/facts.ts';
+import { classifyFailure, classifyReturned } from '../governance/failure.ts';
+import type { Json } from '../governance/json.ts';
+import { MAX_OUTPUT_BYTES } from '../governance/limits.ts';
+import { usdToMicros } from '../governance/money.ts';
+import type { StoredResult } from './claim.ts';
+import type { Attempt, Trace } from './run-tool.ts';
+import type { SecretSet } from './scrub.ts';
+
+export interface Verdict {
+  readonly state: 'succeeded' | 'failed' | 'unknown';
+  readonly result: StoredResult | null;
+  /** The kind of failure, where there was one. */
+  readonly failure: FailureKind | null;
+  readonly breaker: 'success' | 'fail' | 'none';
+  readonly facts: readonly Fact[];
+  readonly spentMicros: number;
+  /** For the question, where the outcome is unknown. */
+  readonly reason: string;
+}
+
+/** Judges an attempt (EX4, EX6, CB2, D2, D10). Pure but for the tool's own `classify`, `proves` and `actual`. */
+export function judge(tool: Tool, attempt: Attempt, secrets: SecretSet): Verdict {
+  switch (attempt.kind) {
+    case 'returned':
+      return judgeReturned(tool, attempt.output, secrets);
+    case 'threw':
+      return judgeThrown(tool, attempt.error, attempt.trace, secrets);
+    case 'timeout':
+    case 'cancelled':
+    case 'lease-lost':
+      return judgeStopped(tool, attempt.kind, attempt.trace);
+    default:
+      return attempt satisfies never;
+  }
+}
+
+function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
+  const failing = classifyReturned(raw);
+  const breaker = failing === null ? 'success' : breakerVerdict(tool, failing);
+  const base = { state: 'succeeded' as const, failure: failing, breaker, facts: [], reason: '' };
+  const spent = (output: unknown): number => costOf(tool, output);
+  const refuse = (code: CallError['code'], message: string, kept: Json): Verdict => {
+    const spentMicros = spent(undefined);
+    const error: CallError = { code, message, details: { tool: tool.name } };
+    return { ...base, spentMicros, result: { kind: 'failed', error: error as unknown as Json, output: kept, spentMicros, bytes: 0 } };
+  };
+  const value = raw === undefined ? null : raw;
+  const problem = checkPlainJson(value);
+  if (problem !== null) return refuse('OUTPUT_INVALID', `the output is not plain JSON: ${problem}`, null);
+  const bytes = Buffer.byteLength(JSON.stringify(value));
+  if (bytes > MAX_OUTPUT_BYTES) {
+    return refuse('LIMIT_EXCEEDED', `the output has ${bytes} bytes; at most ${MAX_OUTPUT_BYTES} are kept`, null);
+  }
+  const rawOutput = secrets.json(value as Json);
+  let output: Json;
+  try {
+    output = secrets.json(tool.code.parseOutput(value) as Json);
+  } catch (error) {
+    return refuse('OUTPUT_INVALID', error instanceof Error ? secrets.text(error.message) : 'the output does not fit its schema', rawOutput);
+  }
+  const minted = mintFacts(tool.code.proves as never, output, tool.manifest.facts);
+  if (minted.kind === 'too-many') {
+    return refuse('TOO_MANY_FACTS', `the output proves ${minted.count} facts; at most ${tool.manifest.facts.max} are kept`, rawOutput);
+  }
+  const spentMicros = spent(output);
+  return { ...base, facts: minted.facts, spentMicros, result: { kind: 'done', output, spentMicros, bytes: Buffer.byteLength(JSON.stringify(output)) } };
+}
+
+function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSet): Verdict {
+  const kind = tool.code.classify?.(error) ?? classifyFailure(error);
+  const definite =
+    isNothingHappened(error) ||
+    trace.nothingLeft ||
+    (trace.onlyStatus !== null && tool.manifest.definiteStatuses.includes(trace.onlyStatus));
+  const state = tool.manifest.effect === 'read' || definite ? 'failed' : 'unknown';
+  const nothing = isNothingHappened(error) || trace.nothingLeft;
+  const cause = {
+    name: error instanceof Error ? error.name : 'Error',
+    message: secrets.text(error instanceof Error ? error.message : String(error)).slice(0, 2000),
+    kind,
+  };
+  const spentMicros = nothing ? 0 : (tool.manifest.cost?.worstMicros ?? 0);
+  const failed: CallError = {
+    code: isActGuardError(error) ? error.code : 'TOOL_FAILED',
+    message: `${tool.name} failed: ${cause.message}`,
+    details: { tool: tool.name },
+    cause,
+  };
+  return {
+    state,
+    failure: kind,
+    breaker: breakerVerdict(tool, kind),
+    facts: [],
+    spentMicros,
+    reason: `${tool.name} was sent and the answer does not say whether it happened: ${cause.name}`,
+    result: { kind: 'failed', error: failed as unknown as Json, spentMicros, bytes: 0 },
+  };
+}
+
+/** TO2, D8: a write that was stopped is unknown whatever it did; a read has failed. */
+function judgeStopped(tool: Tool, why: 'timeout' | 'cancelled' | 'lease-lost', trace: Trace): Verdict {
+  const { name, timeoutMs, effect } = tool.manifest;
+  const timeout = why === 'timeout';
+  const message = timeout ? `${name} did not answer within ${timeoutMs} ms` : `${name} was stopped: ${why}`;
+  const spentMicros = effect === 'read' && trace.nothingLeft ? 0 : (tool.manifest.cost?.worstMicros ?? 0);
+  const error: CallError = {
+    code: timeout ? 'TOOL_TIMEOUT' : 'TOOL_FAILED',
+    message,
+    details: timeout ? { tool: name, timeoutMs } : { tool: name },
+    cause: { name: timeout ? 'TimeoutError' : 'AbortError', message, kind: timeout ? 'timeout' : 'unknown' },
+  };
+  return {
+    state: effect === 'read' ? 'failed' : 'unknown',
+    failure: timeout ? 'timeout' : 'unknown',
+    breaker: timeout ? breakerVerdict(tool, 'timeout') : 'none',
+    facts: [],
+    spentMicros,
+    reason: message,
+    result: { kind: 'failed', error: error as unknown as Json, spentMicros, bytes: 0 },
+  };
+}
+
+function breakerVerdict(tool: Tool, kind: FailureKind): 'fail' | 'none' {
+  return tool.manifest.circuitBreaker?.failOn.includes(kind) ? 'fail' : 'none';
+}
+
+/** A fixed cost is due once the body ran; an actual one is what the tool says, its worst case when it says nonsense. */
+function costOf(tool: Tool, output: unknown): number {
+  const { cost } = tool.manifest;
+  if (!cost) return 0;
+  if (cost.fixed || !tool.code.actualUsd || output === undefined) return cost.worstMicros;
+  try {
+    return usdToMicros(tool.code.actualUsd(output as never));
+  } catch {
+    return cost.worstMicros;
+  }
+}

@@ -1,0 +1,101 @@
+/** One attempt of a tool: its timeout, its cancellation, its lease, and what can be known of it afterwards. */
+import type { Tool, ToolContext } from '../define/types.ts';
+import { HEARTBEAT_TIMEOUT_MS, LEASE_MS, LEASE_RENEW_MS } from '../governance/limits.ts';
+import type { Json } from '../governance/json.ts';
+import type { Credential } from './credentials.ts';
+import { guardedFetch, nothingLeft, type Traffic } from './guarded-fetch.ts';
+import { watching, type Watched } from './watch-sockets.ts';
+
+/** How an attempt ended. */
+export type Attempt =
+  | { readonly kind: 'returned'; readonly output: unknown }
+  | { readonly kind: 'threw'; readonly error: unknown; readonly trace: Trace }
+  | { readonly kind: 'timeout' | 'cancelled' | 'lease-lost'; readonly trace: Trace };
+
+/** What the attempt did on the network, as far as it was seen. */
+export interface Trace {
+  /** Nothing can have reached a receiver. */
+  readonly nothingLeft: boolean;
+  /** The status of the one request that went out; null: none, several, or no answer. */
+  readonly onlyStatus: number | null;
+}
+
+export interface AttemptOptions {
+  readonly tool: Tool;
+  readonly args: Json;
+  readonly identity: { readonly run: string; readonly call: string; readonly user: string; readonly tenant: string; readonly agent: string };
+  readonly idempotencyKey: string;
+  readonly credentials: readonly Credential[];
+  /** Monotonic time before the claim was asked for: its lease cannot end earlier than this plus LEASE_MS. */
+  readonly claimAskedAt: number;
+  /** Renews the lease on the database's clock; false: somebody else holds the claim. */
+  readonly renew: () => Promise<boolean>;
+  readonly heartbeat: () => void;
+  /** Temporal's cancellation. */
+  readonly cancelled: AbortSignal;
+  readonly log: (message: string, data?: Json) => void;
+}
+
+/** Runs the tool once. Never throws. */
+export async function runTool(options: AttemptOptions): Promise<Attempt> {
+  const { tool } = options;
+  const traffic: Traffic = { sent: 0, neverLeft: 0, lastStatus: null, answered: 0 };
+  const own: Watched = { ownTraffic: false };
+  const abort = new AbortController();
+  let leaseEndsAt = options.claimAskedAt + LEASE_MS;
+  const receiver = tool.manifest.idempotency?.receiver;
+  const ctx: ToolContext = {
+    ...options.identity,
+    signal: abort.signal,
+    idempotencyKey: options.idempotencyKey,
+    fetch: guardedFetch({
+      credentials: options.credentials,
+      keyHeader: receiver ? { header: receiver.header, value: options.idempotencyKey } : null,
+      signal: abort.signal,
+      notAfter: () => leaseEndsAt,
+      traffic,
+    }),
+    log: options.log,
+  };
+  const trace = (): Trace => ({
+    nothingLeft: !own.ownTraffic && nothingLeft(traffic),
+    onlyStatus: !own.ownTraffic && traffic.sent === 1 && traffic.answered === 1 ? traffic.lastStatus : null,
+  });
+  return new Promise<Attempt>((resolve) => {
+    const stop = (kind: 'timeout' | 'cancelled' | 'lease-lost'): void => {
+      const at = trace();
+      // the tool must see why it is stopped before anybody else acts on it
+      abort.abort(new DOMException(`the call was stopped: ${kind}`, kind === 'timeout' ? 'TimeoutError' : 'AbortError'));
+      finish({ kind, trace: at });
+    };
+    const timer = setTimeout(() => stop('timeout'), tool.manifest.timeoutMs);
+    const onCancel = (): void => stop('cancelled');
+    const renewal = setInterval(() => {
+      const askedAt = performance.now();
+      options.renew().then(
+        (held) => {
+          if (held) leaseEndsAt = askedAt + LEASE_MS;
+          else stop('lease-lost');
+        },
+        () => undefined, // the database is away: the lease runs out by itself
+      );
+    }, LEASE_RENEW_MS);
+    const beat = setInterval(options.heartbeat, HEARTBEAT_TIMEOUT_MS / 4);
+    let finished = false;
+    function finish(attempt: Attempt): void {
+      if (finished) return;
+      finished = true;
+      clearTimeout(timer);
+      clearInterval(renewal);
+      clearInterval(beat);
+      options.cancelled.removeEventListener('abort', onCancel);
+      resolve(attempt);
+    }
+    if (options.cancelled.aborted) return stop('cancelled');
+    options.cancelled.addEventListener('abort', onCancel, { once: true });
+    watching(own, () => Promise.resolve().then(() => tool.code.execute(options.args as never, ctx))).then(
+      (output: unknown) => finish({ kind: 'returned', output }),
+      (error: unknown) => finish({ kind: 'threw', error, trace: trace() }),
+    );
+  });
+}

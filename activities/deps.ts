@@ -7,7 +7,8 @@ import type { ToolManifest } from '../governance/tool.ts';
 
 /** Postgres, one statement a round trip. Connection troubles surface as BACKEND_UNAVAILABLE. */
 export interface Database {
-  query<R>(text: string, values?: readonly unknown[]): Promise<R[]>;
+  /** `name`: prepared once per connection under this name; for statements that every call runs. */
+  query<R>(text: string, values?: readonly unknown[], name?: string): Promise<R[]>;
   end(): Promise<void>;
 }
 

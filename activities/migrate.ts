@@ -1,0 +1,113 @@
+/** Brings a database to this version's shape: numbered SQL files, each run once, by one worker at a time. */
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { runner } from 'node-pg-migrate';
+import pg from 'pg';
+import { ActGuardError } from '../governance/errors.ts';
+import { asUnavailable, databasePlace } from './postgres.ts';
+
+const DIRECTORY = fileURLToPath(new URL('./migrations/', import.meta.url));
+const SCHEMA = 'actguard';
+const TABLE = 'migrations';
+/** Our advisory lock: the first eight bytes of "actguard" read as a signed 64-bit integer. */
+const LOCK = '7017580632073138788';
+/** Another worker may be migrating: wait for it this long. */
+const LOCK_TIMEOUT_MS = 120_000;
+
+/**
+ * What a database says of itself: `none` (empty), `foreign` (somebody else's tables and no marker of ours), or the
+ * number of the last migration that ran.
+ */
+export type SchemaMarker = 'none' | 'foreign' | number;
+
+/** The number of the newest migration that this code brings. */
+export function codeVersion(): number {
+  const versions = readdirSync(DIRECTORY).map((name) => /^(\d{4})_[a-z0-9_-]+\.sql$/.exec(name)?.[1]);
+  return Math.max(0, ...versions.filter((v) => v !== undefined).map(Number));
+}
+
+/**
+ * Runs the migrations that are missing, each in a transaction of its own, and returns the database's version.
+ * Several workers may call it at once: the first works, the others wait. Throws CONFIG_INVALID when the database is
+ * newer than the code, BACKEND_UNAVAILABLE when it cannot be reached.
+ */
+export async function migrate(url: string): Promise<number> {
+  return withClient(url, async (client) => {
+    await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
+    await client.query('select pg_advisory_lock($1::bigint)', [LOCK]);
+    await client.query('set lock_timeout = 0');
+    const before = await markerOf(client);
+    const newest = codeVersion();
+    if (typeof before === 'number' && before > newest) throw newerThanCode(before, newest, databasePlace(url));
+    if (before === newest) return newest;
+    await runner({
+      dbClient: client,
+      dir: DIRECTORY,
+      direction: 'up',
+      migrationsSchema: SCHEMA,
+      createMigrationsSchema: true,
+      migrationsTable: TABLE,
+      noLock: true, // theirs does not wait
+      singleTransaction: false,
+      log: () => undefined,
+    });
+    return newest;
+  });
+}
+
+/** Reads the marker without changing anything. Throws BACKEND_UNAVAILABLE. */
+export async function schemaMarker(url: string): Promise<SchemaMarker> {
+  return withClient(url, markerOf);
+}
+
+/** Throws CONFIG_INVALID unless the database has exactly the shape that this code expects. */
+export async function requireMigrated(url: string): Promise<void> {
+  const marker = await schemaMarker(url);
+  const newest = codeVersion();
+  if (marker === newest) return;
+  if (typeof marker === 'number' && marker > newest) throw newerThanCode(marker, newest, databasePlace(url));
+  throw new ActGuardError('CONFIG_INVALID', `the database at ${databasePlace(url)} has not been migrated`, {
+    details: { database: marker, code: newest },
+    hint: 'run `actguard dev --init` against it once, or migrate it in your deployment',
+  });
+}
+
+async function markerOf(client: pg.Client): Promise<SchemaMarker> {
+  const { rows: found } = await client.query<{ ours: boolean; tables: number }>(
+    `select to_regclass('${SCHEMA}.${TABLE}') is not null as ours,
+            (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             where c.relkind in ('r', 'p', 'v', 'm') and n.nspname not like 'pg\\_%' and n.nspname <> 'information_schema') as tables`,
+  );
+  const state = found[0];
+  if (!state?.ours) return state?.tables === 0 ? 'none' : 'foreign';
+  const { rows } = await client.query<{ name: string }>(
+    `select name from ${SCHEMA}.${TABLE} order by name desc limit 1`,
+  );
+  return Number(/^\d+/.exec(rows[0]?.name ?? '')?.[0] ?? 0);
+}
+
+async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const where = databasePlace(url);
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'actguard-migrate',
+    connectionTimeoutMillis: 5_000,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    return await work(client);
+  } catch (error) {
+    throw asUnavailable(error, where);
+  } finally {
+    // Ends the session, and with it the advisory lock.
+    await client.end().catch(() => undefined);
+  }
+}
+
+function newerThanCode(database: number, code: number, where: string): ActGuardError {
+  return new ActGuardError('CONFIG_INVALID', `the database at ${where} is newer than this version of actguard`, {
+    details: { database, code },
+    hint: `it has migration ${database}, this version knows ${code}: install the version that migrated it`,
+  });
+}

@@ -1,0 +1,113 @@
+/** The one connection pool to Postgres. Trouble with the connection is BACKEND_UNAVAILABLE; other SQL errors pass unchanged. */
+import pg from 'pg';
+import { ActGuardError } from '../governance/errors.ts';
+import type { Database } from './deps.ts';
+
+/** A statement that takes longer than this is stuck, not slow: a claim is one round trip. */
+const STATEMENT_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const INT8_OID = 20;
+
+/** Options of {@link connectDatabase}. */
+export interface DatabaseOptions {
+  /** Connections at most; default 10. */
+  readonly max?: number;
+  /** Shown in pg_stat_activity; default `actguard`. */
+  readonly applicationName?: string;
+  /** Milliseconds; default 10 s. 0: none. */
+  readonly statementTimeoutMs?: number;
+  /** Called when an idle connection breaks; the pool replaces it by itself. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+/**
+ * Opens a pool on a `postgres://` URL; connects with the first query. int8 arrives as a number and throws beyond
+ * 2^53, never rounds. Throws CONFIG_INVALID for a malformed URL; queries throw BACKEND_UNAVAILABLE when the
+ * database cannot be reached.
+ */
+export function connectDatabase(url: string, options: DatabaseOptions = {}): Database {
+  const where = databasePlace(url);
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: options.max ?? 10,
+    application_name: options.applicationName ?? 'actguard',
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    allowExitOnIdle: true,
+    types: { getTypeParser: typeParser } as pg.CustomTypesConfig,
+  });
+  // Without a listener a connection that breaks while idle would end the process.
+  pool.on('error', (error) => options.onIdleError?.(error));
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  let ended: Promise<void> | undefined;
+  return {
+    async query<R>(text: string, values: readonly unknown[] = [], name?: string): Promise<R[]> {
+      if (ended) throw new ActGuardError('BACKEND_UNAVAILABLE', `the connection to Postgres at ${where} is closed`);
+      try {
+        const result = await pool.query({ text, values: [...values], ...(name === undefined ? {} : { name }) });
+        return result.rows as R[];
+      } catch (error) {
+        throw asUnavailable(error, where);
+      }
+    },
+    end: () => (ended ??= pool.end()),
+  };
+}
+
+/** `host:port/database` of a URL: safe to show, without user and password. Throws CONFIG_INVALID. */
+export function databasePlace(url: string): string {
+  try {
+    const parsed = new URL(url);
+    if (!/^postgres(ql)?:$/.test(parsed.protocol)) throw new Error('scheme');
+    return `${parsed.hostname}:${parsed.port || '5432'}${parsed.pathname}`;
+  } catch {
+    // The URL itself is not shown: it carries a password.
+    throw new ActGuardError('CONFIG_INVALID', 'the database URL is not a Postgres URL', {
+      hint: 'write it as postgres://user:password@host:5432/database',
+    });
+  }
+}
+
+/** Turns a broken connection into BACKEND_UNAVAILABLE; returns every other error as it is. */
+export function asUnavailable(error: unknown, where: string): unknown {
+  if (!isConnectionTrouble(error)) return error;
+  return new ActGuardError('BACKEND_UNAVAILABLE', `Postgres at ${where} cannot be reached`, {
+    details: { backend: 'postgres', reason: troubleOf(error) },
+    hint: 'start the database or check its address; `actguard doctor` tells more',
+    cause: error,
+  });
+}
+
+// SQLSTATE class 08 (connection), 57P01-57P05 (server going down or starting), 53300 (no connection left).
+const TROUBLE_STATES = /^(08...|57P0\d|53300)$/;
+const TROUBLE_CODES =
+  /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)$/;
+// pg's own errors for these carry no code.
+const TROUBLE_TEXTS =
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
+
+function isConnectionTrouble(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof AggregateError && error.errors.some(isConnectionTrouble)) return true;
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string') return TROUBLE_STATES.test(code) || TROUBLE_CODES.test(code);
+  return TROUBLE_TEXTS.test(error.message);
+}
+
+function troubleOf(error: unknown): string {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' ? code : 'connection lost';
+}
+
+function typeParser(oid: number, format?: 'text' | 'binary'): unknown {
+  if (oid === INT8_OID && format !== 'binary') return parseInt8;
+  return (pg.types.getTypeParser as (oid: number, format?: string) => unknown)(oid, format);
+}
+
+function parseInt8(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`the integer ${text} is too large to be exact`);
+  return value;
+}

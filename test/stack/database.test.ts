@@ -1,0 +1,90 @@
+import { afterAll, expect, test } from 'vitest';
+import pg from 'pg';
+import { codeVersion, migrate, requireMigrated, schemaMarker } from '../../activities/migrate.ts';
+import { connectDatabase } from '../../activities/postgres.ts';
+import { freePort } from '../../worker/ports.ts';
+import { emptyDatabase, freshDatabase } from '../support/database.ts';
+
+const drops: (() => Promise<void>)[] = [];
+afterAll(async () => {
+  for (const drop of drops) await drop();
+});
+
+async function empty(): Promise<string> {
+  const { url, drop } = await emptyDatabase();
+  drops.push(drop);
+  return url;
+}
+
+async function sql(url: string, text: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(text);
+  await client.end();
+}
+
+test('four workers migrate one new database at once, each migration runs once', async () => {
+  const url = await empty();
+  expect(await schemaMarker(url)).toBe('none');
+  const versions = await Promise.all([1, 2, 3, 4].map(() => migrate(url)));
+  expect(new Set(versions)).toEqual(new Set([codeVersion()]));
+  expect(await schemaMarker(url)).toBe(codeVersion());
+  const db = connectDatabase(url);
+  const rows = await db.query<{ name: string; n: number }>(
+    'select name, count(*) as n from actguard.migrations group by name',
+  );
+  await db.end();
+  expect(rows.length).toBe(codeVersion());
+  expect(rows.every((row) => row.n === 1)).toBe(true);
+  await requireMigrated(url);
+});
+
+test('a database that belongs to somebody else is foreign, and reading that changes nothing', async () => {
+  const url = await empty();
+  await sql(url, 'create table invoices (id int)');
+  expect(await schemaMarker(url)).toBe('foreign');
+  expect(await schemaMarker(url)).toBe('foreign');
+  await expect(requireMigrated(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+});
+
+test('P7 a database newer than the code is refused and left as it is', async () => {
+  const { url, drop } = await freshDatabase();
+  drops.push(drop);
+  await sql(url, `insert into actguard.migrations (name, run_on) values ('9999_from_the_future', now())`);
+  await expect(migrate(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID', details: { database: 9999 } });
+  await expect(requireMigrated(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+});
+
+test('P7 P5 an unreachable database is BACKEND_UNAVAILABLE and its password stands nowhere', async () => {
+  const db = connectDatabase(`postgres://someone:s3cret-password@127.0.0.1:${await freePort()}/x`);
+  const error = await db.query('select 1').catch((e: unknown) => e as Error);
+  expect(error).toMatchObject({ code: 'BACKEND_UNAVAILABLE', details: { reason: 'ECONNREFUSED' } });
+  expect(JSON.stringify(error) + String(error)).not.toContain('s3cret');
+  await db.end();
+  expect(() => connectDatabase('http://someone:s3cret-password@db/x')).toThrow(/not a Postgres URL/);
+});
+
+test('P7 a connection that breaks in a query is BACKEND_UNAVAILABLE, and the pool goes on', async () => {
+  const { db, drop } = await freshDatabase({ max: 1 });
+  drops.push(drop);
+  await expect(db.query('select pg_terminate_backend(pg_backend_pid())')).rejects.toMatchObject({
+    code: 'BACKEND_UNAVAILABLE',
+  });
+  expect(await db.query('select 1 as one')).toEqual([{ one: 1 }]);
+});
+
+test('an SQL error of our own is not called a connection problem', async () => {
+  const { db, drop } = await freshDatabase();
+  drops.push(drop);
+  await expect(db.query('select nothing_like_it')).rejects.toMatchObject({ code: '42703' });
+});
+
+test('BU4 int8 arrives as an exact number or not at all; named statements are prepared', async () => {
+  const { db, drop } = await freshDatabase({ max: 1 });
+  drops.push(drop);
+  expect(await db.query('select $1::bigint as micros', ['9007199254740991'], 'micros')).toEqual([
+    { micros: 9007199254740991 },
+  ]);
+  expect(await db.query('select name from pg_prepared_statements')).toEqual([{ name: 'micros' }]);
+  await expect(db.query('select $1::bigint as micros', ['9007199254740993'], 'micros')).rejects.toThrow(/too large/);
+});

@@ -1,0 +1,107 @@
+/**
+ * One Postgres and one Temporal dev server for a whole test run, on free ports, gone afterwards. What a killed run left
+ * behind is swept by the next one. Tests reach them through `freshDatabase()` and `temporalAddress()`.
+ */
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { migrate } from '../../activities/migrate.ts';
+import { endProcess, isRunning, thisProcess } from '../../worker/children.ts';
+import type { ProcessRef } from '../../worker/children.ts';
+import { freePort } from '../../worker/ports.ts';
+import { startPostgres } from '../../worker/postgres-server.ts';
+import { findTemporal, startTemporal } from '../../worker/temporal-server.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The migrated template database. */
+    templateUrl: string;
+    temporalAddress: string;
+  }
+}
+
+interface RunRecord {
+  readonly parent: ProcessRef;
+  readonly children: readonly (ProcessRef & { readonly signal: NodeJS.Signals })[];
+  readonly folder: string;
+}
+
+const RECORDS = join(tmpdir(), `actguard-test-${process.getuid?.() ?? 0}`);
+
+// Rooms whose tests need no servers: asked for alone, nothing is started.
+const PURE = /test\/(governance|define|tidy)\//;
+
+/** vitest's globalSetup: returns the teardown. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const asked = (project.vitest as unknown as { filenamePattern?: readonly string[] }).filenamePattern ?? [];
+  if (asked.length > 0 && asked.every((pattern) => PURE.test(pattern))) return () => Promise.resolve();
+  mkdirSync(RECORDS, { recursive: true, mode: 0o700 });
+  await sweep();
+  const folder = mkdtempSync(join(tmpdir(), 'actguard-services-'));
+  chmodSync(folder, 0o755); // Postgres runs as another user when we are root
+  const recordFile = join(RECORDS, `${process.pid}-${project.name || 'run'}.json`);
+  const started: { stop(): Promise<void> }[] = [];
+  const children: RunRecord['children'][number][] = [];
+  const record = () =>
+    writeFileSync(recordFile, JSON.stringify({ parent: thisProcess(), children, folder } satisfies RunRecord));
+  record();
+  const teardown = async () => {
+    await Promise.all(started.map((server) => server.stop()));
+    rmSync(folder, { recursive: true, force: true });
+    rmSync(recordFile, { force: true });
+  };
+  const postgres = async () => {
+    const server = await startPostgres({
+      dataDirectory: join(folder, 'postgres'),
+      port: await freePort(),
+      password: 'test-only',
+      logFile: join(folder, 'postgres.log'),
+      database: 'template_actguard',
+      durable: false,
+      maxConnections: 300,
+    });
+    started.push(server);
+    children.push({ pid: server.child.pid, startTime: server.child.startTime, signal: 'SIGINT' });
+    record();
+    await migrate(server.url);
+    project.provide('templateUrl', server.url);
+  };
+  const temporal = async () => {
+    const { path } = await findTemporal({ onProgress: (message) => console.log(message) });
+    const server = await startTemporal({
+      program: path,
+      port: await freePort(),
+      uiPort: null,
+      databaseFile: null,
+      logFile: join(folder, 'temporal.log'),
+    });
+    started.push(server);
+    children.push({ pid: server.child.pid, startTime: server.child.startTime, signal: 'SIGTERM' });
+    record();
+    project.provide('temporalAddress', server.address);
+  };
+  const results = await Promise.allSettled([postgres(), temporal()]);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) {
+    await teardown();
+    throw failed.reason;
+  }
+  return teardown;
+}
+
+// Ends the servers of runs whose own process is gone, by pid and start time.
+async function sweep(): Promise<void> {
+  for (const name of readdirSync(RECORDS)) {
+    const file = join(RECORDS, name);
+    try {
+      const record = JSON.parse(readFileSync(file, 'utf8')) as RunRecord;
+      if (isRunning(record.parent)) continue;
+      for (const child of record.children) await endProcess(child, child.signal, 5_000);
+      rmSync(record.folder, { recursive: true, force: true });
+    } catch {
+      // Unreadable: nothing in it can be trusted.
+    }
+    rmSync(file, { force: true });
+  }
+}

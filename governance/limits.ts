@@ -92,7 +92,43 @@ export const DEFAULT_DEFINITE_STATUSES: readonly number[] = [400, 401, 403, 404,
 export const MAX_DESCRIPTION_CHARS = 4_000;
 /** Names that people give: breakers, fact kinds, agents. */
 export const MAX_NAME_CHARS = 60;
-/** User text that an error message repeats; the rest is cut. */
-export const MAX_QUOTED_CHARS = 120;
 /** Issues that ARGUMENTS_INVALID lists; a hostile input can have thousands. */
 export const MAX_LISTED_ISSUES = 20;
+/** Signatures of one envelope: an enrolment has two, an approval one; more is work for nothing. */
+export const MAX_ENVELOPE_SIGNATURES = 8;
+/** Links between a key and a root: root, administrator, administrator of a tenant, person. */
+export const MAX_CHAIN_LINKS = 4;
+/** An approval request as it is signed: its statement, in base64 with a signature, has to fit MAX_SIGNAL_BYTES. */
+export const MAX_SIGNED_REQUEST_BYTES = 10 * 1024;
+/** Gates that one ask answers. */
+export const MAX_GATES_PER_ASK = 16;
+/** Reasons that stand in one ask, and facts: MAX_SIGNED_REQUEST_BYTES is reached before. */
+export const MAX_REASONS_PER_ASK = 32;
+/** Characters of a name, a title or a reason inside signed statements. */
+export const MAX_STATEMENT_TEXT_CHARS = 500;
+/** A worker's clock may be off by this when it opens an ask; the database's clock decides everything after. */
+export const MAX_ASK_CLOCK_SKEW_MS = 10 * 60_000;
+/** A signed command is good for at most this long. */
+export const MAX_COMMAND_LIFE_MS = 24 * 60 * 60 * 1000;
+/** Tenant, user and agent ids: they stand in every entry and in search attributes. */
+export const MAX_ID_CHARS = 128;
+/** Durations: longer is a mistake in the unit. */
+export const MAX_DURATION_MS = 10 * 366 * 24 * 60 * 60 * 1000;
+/** Errors that are looked at behind one error: causes, responses, members of an AggregateError. */
+export const MAX_CAUSES = 50;
+/** Asks of one call: a gate that fires newly after a yes asks again once (trust.md). */
+export const MAX_ASKS_PER_CALL = 2;
+/** One policy file: a person reads it. */
+export const MAX_POLICY_FILE_BYTES = 256 * 1024;
+/** Policy files of one set. */
+export const MAX_POLICY_FILES = 100;
+/** Policies of one set: all of them are looked at on every call. */
+export const MAX_POLICIES = 1_000;
+/** Brackets and `if`s within each other in a policy: Cedar's parser runs out of stack near 150 and does not recover. */
+export const MAX_POLICY_DEPTH = 32;
+/** `if`, and arithmetic signs, of one policy; names in one chain of dots: near 300 Cedar runs out of stack. */
+export const MAX_POLICY_CHAIN = 64;
+/** Words and signs of one policy, for the same reason. */
+export const MAX_POLICY_TOKENS = 4_000;
+/** Policy sets that stay preparsed: Cedar forgets none (about 0.25 MB each), so their places are used again. */
+export const MAX_PREPARSED_POLICY_SETS = 4;

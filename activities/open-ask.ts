@@ -1,0 +1,199 @@
+/** Opening an ask: the request is made, sealed by commitments and stored with its entries in one round trip. */
+import { randomBytes } from 'node:crypto';
+import { ulid } from 'ulid';
+import type { Tool } from '../define/types.ts';
+import { type ApprovalContent, type ApprovalRequest, type AskedGate, requestText } from '../governance/approval.ts';
+import type { Amount, LiveFact } from '../governance/call.ts';
+import { canonicalize } from '../governance/canonical.ts';
+import { deny, escapeHidden } from '../governance/denial.ts';
+import { commitment, sha256Hex, utf8Bytes } from '../governance/digest.ts';
+import type { Denial } from '../governance/errors.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
+import {
+  MAX_APPROVAL_REQUEST_BYTES,
+  MAX_ASKS_PER_CALL,
+  MAX_ASK_CLOCK_SKEW_MS,
+  MAX_OPEN_ASKS,
+  MAX_STATEMENT_TEXT_CHARS,
+} from '../governance/limits.ts';
+import { callEntry, type CallFrame } from './call-entries.ts';
+import type { Deps, PolicyEngine } from './deps.ts';
+import type { Ask } from './types.ts';
+
+/** What an ask is about: a call whose decision was ask. */
+export interface OpenAskInput {
+  readonly frame: CallFrame;
+  readonly tool: Tool;
+  /** Canonical arguments: frozen while the ask waits. */
+  readonly args: Json;
+  readonly argsDigest: string;
+  /** Gates that refused; those that an earlier ask of this call was granted are asked with them. */
+  readonly gates: readonly string[];
+  readonly policy: Pick<PolicyEngine, 'digest' | 'gate'>;
+  /** The policy request of the decision. */
+  readonly request: JsonObject;
+  readonly facts: readonly LiveFact[];
+  readonly reserved: Amount;
+}
+
+export type OpenAskResult = { readonly kind: 'ask'; readonly ask: Ask } | { readonly kind: 'denied'; readonly denial: Denial };
+
+type Opened =
+  | { kind: 'opened'; again: boolean; approvalId: string; nonce: string; expiresAtMs: number; title: string; gates: string[] }
+  | { kind: 'refused'; problem: string };
+
+/** Opens an ask, or gives the one that is open for this call. A refusal is a denial. @throws BACKEND_UNAVAILABLE */
+export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskResult> {
+  const { run, call } = input.frame.input;
+  const [row] = await deps.db.query<{ c: { nowMs: number; granted: string[] } }>('select actguard.ask_context($1, $2) as c', [run, call]);
+  const nowMs = row?.c.nowMs ?? 0;
+  const gates = askedGates(input, row?.c.granted ?? []);
+  if (!gates) return denied('POLICY_ERROR', 'a gate that refused is not in the active policies', 'tell the user that the policies changed', {});
+
+  const content = contentOf(input);
+  const request = makeRequest(input, content, gates, nowMs, nowMs + deps.config.approvals.ttlMs);
+  const text = requestText(request);
+  const bytes = text.kind === 'ok' ? utf8Bytes(text.value).length + utf8Bytes(canonicalize(content as unknown as Json)).length : 0;
+  if (text.kind === 'invalid' || bytes > MAX_APPROVAL_REQUEST_BYTES) {
+    const why = text.kind === 'invalid' ? text.reason : `it has ${bytes} bytes, at most ${MAX_APPROVAL_REQUEST_BYTES} can be read`;
+    return denied('LIMIT_EXCEEDED', `an approver cannot be asked: ${why}`, 'make a smaller call', { tool: input.tool.name });
+  }
+  const title = titleOf(content.shown);
+  const [opened] = await deps.db.query<{ o: Opened }>('select actguard.open_approval($1::jsonb) as o', [
+    JSON.stringify({
+      approval: request.approvalId,
+      tenant: request.tenant,
+      run,
+      call,
+      nonce: request.nonce,
+      request: text.value,
+      content,
+      gates,
+      title,
+      expiresAtMs: Date.parse(request.expiresAt),
+      ttlMs: deps.config.approvals.ttlMs,
+      skewMs: MAX_ASK_CLOCK_SKEW_MS,
+      maxOpen: MAX_OPEN_ASKS,
+      maxPerCall: MAX_ASKS_PER_CALL,
+      entries: entriesOf(input, request, content, text.value),
+    }),
+  ]);
+  const answer = opened?.o ?? { kind: 'refused', problem: 'unknown_run' };
+  if (answer.kind === 'refused') return refused(answer.problem, input.tool.name);
+  const { approvalId, nonce, expiresAtMs } = answer;
+  return { kind: 'ask', ask: { approvalId, nonce, expiresAtMs, gates: answer.gates, title: answer.title } };
+}
+
+/** The gates with their digests; null when the active set does not have one of them. A gate without roles needs `approver`. */
+function askedGates(input: OpenAskInput, granted: readonly string[]): AskedGate[] | null {
+  const gates: AskedGate[] = [];
+  for (const id of new Set([...input.gates, ...granted])) {
+    const gate = input.policy.gate(id);
+    if (gate) {
+      gates.push({ id, sha256: gate.sha256, roles: gate.roles.length > 0 ? [...gate.roles] : ['approver'], quorum: gate.quorum });
+    } else if (input.gates.includes(id)) {
+      return null;
+    }
+  }
+  return gates;
+}
+
+function contentOf(input: OpenAskInput): ApprovalContent {
+  return {
+    salt: randomBytes(32).toString('hex'),
+    args: input.args,
+    shown: shownText(input.tool, input.args),
+    facts: input.facts.map(({ kind, value, provedAtMs, call }) => ({ kind, value, provedAtMs, call })),
+    policyRequest: input.request,
+  };
+}
+
+/** The tool's own words for what will happen; its name and arguments where it has none. */
+function shownText(tool: Tool, args: Json): string {
+  try {
+    const text = tool.code.describe?.(args as never);
+    if (typeof text === 'string' && text.trim() !== '') return text.toWellFormed();
+  } catch {
+    // its author's mistake hides nothing: the exact arguments are shown
+  }
+  return `${tool.name} ${canonicalize(args)}`;
+}
+
+function makeRequest(
+  input: OpenAskInput,
+  content: ApprovalContent,
+  gates: readonly AskedGate[],
+  nowMs: number,
+  expiresAtMs: number,
+): ApprovalRequest {
+  const { principal } = input.frame.grant;
+  return {
+    v: 1,
+    approvalId: ulid(nowMs),
+    nonce: randomBytes(16).toString('hex'),
+    tenant: principal.tenant,
+    run: input.frame.input.run,
+    call: input.frame.input.call,
+    tool: input.tool.name,
+    toolDigest: input.tool.manifest.digest,
+    argsCommitment: commitment(content.salt, content.args),
+    shownCommitment: commitment(content.salt, content.shown),
+    reasons: [...input.gates],
+    gates,
+    facts: content.facts.map((fact) => ({
+      kind: fact.kind,
+      commitment: commitment(content.salt, fact.value),
+      call: fact.call,
+      ageMs: Math.max(0, Math.floor(nowMs - fact.provedAtMs)),
+    })),
+    costMicros: input.reserved.usdMicros,
+    requester: { user: principal.user, agent: principal.agent },
+    requestedAt: new Date(nowMs).toISOString(),
+    expiresAt: new Date(expiresAtMs).toISOString(),
+  };
+}
+
+function entriesOf(input: OpenAskInput, request: ApprovalRequest, content: ApprovalContent, text: string) {
+  const gates = request.gates.map(({ id, sha256 }) => ({ id, sha256 }));
+  const { approvalId, argsCommitment, expiresAt } = request;
+  return [
+    callEntry(
+      input.frame,
+      'call.asked',
+      `asked:${approvalId}`,
+      { approvalId, argsCommitment, gates, policy: input.policy.digest },
+      { args: content.args, argsSalt: content.salt, request: content.policyRequest },
+    ),
+    callEntry(input.frame, 'approval.requested', `requested:${approvalId}`, {
+      approvalId,
+      requestSha256: sha256Hex(text),
+      gates,
+      expiresAt,
+    }),
+  ];
+}
+
+/** One line for lists, queries and the run's details. */
+function titleOf(shown: string): string {
+  const line = escapeHidden(shown.replaceAll(/\s+/g, ' ').trim());
+  return line.length > MAX_STATEMENT_TEXT_CHARS ? `${line.slice(0, MAX_STATEMENT_TEXT_CHARS - 1).toWellFormed()}…` : line;
+}
+
+function refused(problem: string, tool: string): OpenAskResult {
+  switch (problem) {
+    case 'too_many':
+      return denied('LIMIT_EXCEEDED', `this run waits for ${MAX_OPEN_ASKS} approvals already`, 'wait until they are answered, then try again', {
+        limit: MAX_OPEN_ASKS,
+      });
+    case 'again_and_again':
+      return denied('APPROVAL_INVALID', `this call was asked ${MAX_ASKS_PER_CALL} times already`, 'tell the user that it was not approved', { tool });
+    case 'clock':
+      return denied('BACKEND_UNAVAILABLE', 'the expiry of the ask does not fit the clock of the database', 'try again later', { tool });
+    default:
+      return denied('FORBIDDEN', 'this run may not ask', 'stop and tell the user', { tool });
+  }
+}
+
+function denied(code: Denial['code'], reason: string, hint: string, details: JsonObject): OpenAskResult {
+  return { kind: 'denied', denial: deny(code, reason, hint, details) };
+}

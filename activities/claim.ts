@@ -3,6 +3,7 @@ import type { Amount } from '../governance/call.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { Json } from '../governance/json.ts';
 import type { Database } from './deps.ts';
+import { pgJson } from './pg-json.ts';
 
 /** What a claim asks for; shapes as `actguard.claim(jsonb)` reads them. */
 export interface ClaimRequest {
@@ -59,7 +60,7 @@ const MAX_COLLISIONS = 5;
 
 /** Asks for the claim; two callers of one effect key at the same moment: the later one looks again. */
 export async function claim(db: Database, request: ClaimRequest, look = false): Promise<ClaimAnswer> {
-  const text = JSON.stringify(look ? { ...request, look: true, before: [], entries: [] } : request);
+  const text = pgJson(look ? { ...request, look: true, before: [], entries: [] } : request);
   for (let collisions = 0; ; collisions += 1) {
     try {
       const [row] = await db.query<{ answer: ClaimAnswer }>('select actguard.claim($1::jsonb) as answer', [text]);
@@ -96,7 +97,7 @@ export interface OutcomeRequest {
 export type OutcomeAnswer = { kind: 'ok'; nowMs: number } | { kind: 'late'; state: CallState; result: StoredResult | null } | { kind: 'gone' };
 
 export async function writeOutcome(db: Database, request: OutcomeRequest): Promise<OutcomeAnswer> {
-  const [row] = await db.query<{ answer: OutcomeAnswer }>('select actguard.outcome($1::jsonb) as answer', [JSON.stringify(request)]);
+  const [row] = await db.query<{ answer: OutcomeAnswer }>('select actguard.outcome($1::jsonb) as answer', [pgJson(request)]);
   return row?.answer ?? { kind: 'gone' };
 }
 
@@ -107,7 +108,7 @@ export async function writeLateOutcome(
 ): Promise<{ kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean }> {
   const [row] = await db.query<{ answer: { kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean } }>(
     'select actguard.late_outcome($1::jsonb) as answer',
-    [JSON.stringify(request)],
+    [pgJson(request)],
   );
   return row?.answer ?? { kind: 'gone' };
 }

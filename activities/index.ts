@@ -1,0 +1,65 @@
+/**
+ * `createActivities(deps)`: every activity of a governed run, bound to its outside world. Workflows know their types
+ * only (activities/types.ts).
+ */
+import { Context } from '@temporalio/activity';
+import type { Tool } from '../define/types.ts';
+import { endAsk, recordAnswer } from './approvals.ts';
+import { callModel } from './call-model.ts';
+import { callTool, type CallInfo, type CallShared } from './call-tool.ts';
+import { verifyCommand } from './commands.ts';
+import type { Deps } from './deps.ts';
+import { toFailure } from './failures.ts';
+import { Grants } from './grant.ts';
+import { notify } from './notify.ts';
+import { openRun } from './open-run.ts';
+import { record } from './record.ts';
+import { SecretSet } from './scrub.ts';
+import type { Activities } from './types.ts';
+
+/** What the calls of one worker share. */
+export function shareCalls(deps: Deps): CallShared {
+  const tools = new Map<string, Tool>(deps.config.tools.map((t) => [t.name, t]));
+  const byKind = new Map<string, string[]>();
+  for (const tool of tools.values()) {
+    for (const kind of tool.manifest.proves) byKind.set(kind, [...(byKind.get(kind) ?? []), tool.manifest.modelName]);
+  }
+  return { deps, grants: new Grants(deps.db), tools, secrets: new SecretSet(), provers: (kind) => byKind.get(kind) ?? [] };
+}
+
+/** The activities of a worker. */
+export function createActivities(deps: Deps): Activities {
+  const shared = shareCalls(deps);
+  const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
+    try {
+      return await work(currentInfo());
+    } catch (error) {
+      const failure = toFailure(error, (text) => shared.secrets.text(text));
+      if (failure.type === 'BACKEND_UNAVAILABLE') deps.log('warn', `will be tried again: ${failure.message}`);
+      throw failure;
+    }
+  };
+  return {
+    openRun: (input) => guarded((info) => openRun(shared, input, info)),
+    callTool: (input) => guarded((info) => callTool(shared, input, info)),
+    callModel: (input) =>
+      guarded((info) => callModel(deps, input, { workflowId: info.workflowId, temporalRunId: info.temporalRun, signal: info.cancelled, heartbeat: info.heartbeat })),
+    record: (input) => guarded((info) => record(shared, input, info)),
+    recordAnswer: (input) => guarded(() => recordAnswer(deps, input)),
+    verifyCommand: (input) => guarded(() => verifyCommand(deps, input)),
+    endAsk: (input) => guarded(() => endAsk(deps, input)),
+    notify: (input) => guarded(() => notify(deps, input)),
+  };
+}
+
+function currentInfo(): CallInfo {
+  const context = Context.current();
+  const { workflowExecution, attempt } = context.info;
+  return {
+    workflowId: workflowExecution?.workflowId ?? '',
+    temporalRun: workflowExecution?.runId ?? '',
+    attempt,
+    cancelled: context.cancellationSignal,
+    heartbeat: () => context.heartbeat(),
+  };
+}

@@ -1,0 +1,129 @@
+/** Opens a run: stores the grant, answers what the workflow has to know. The first activity of every run. */
+import { summarize } from '../governance/tool.ts';
+import type { Agent } from '../define/types.ts';
+import type { Limit } from '../governance/call.ts';
+import { deny, frozen, quote } from '../governance/denial.ts';
+import { digestOf } from '../governance/digest.ts';
+import { makeEntry } from '../governance/entry.ts';
+import type { Denial } from '../governance/errors.ts';
+import type { Json } from '../governance/json.ts';
+import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES } from '../governance/limits.ts';
+import { openedModel } from './call-model.ts';
+import { committed } from './call-entries.ts';
+import type { CallShared } from './call-tool.ts';
+import type { Grant } from './grant.ts';
+import { pgJson } from './pg-json.ts';
+import type { OpenedModel, OpenRunInput, OpenRunResult } from './types.ts';
+
+export interface OpenInfo {
+  readonly workflowId: string;
+  readonly temporalRun: string;
+}
+
+/** Refusals are values: unknown agent, budget above the configured one, unknown price, a freeze. */
+export async function openRun(shared: CallShared, input: OpenRunInput, info: OpenInfo): Promise<OpenRunResult> {
+  const { deps } = shared;
+  const agent = deps.config.agents.find((a) => a.name === input.principal.agent);
+  if (!agent) {
+    const known = deps.config.agents.map((a) => a.name).join(', ');
+    return denied(deny('NOT_FOUND', `there is no agent ${quote(input.principal.agent)}`, `use one of: ${known}`, { agent: input.principal.agent }));
+  }
+  const problem = checkRequest(agent, input, deps.config.runLimit);
+  if (problem) return denied(problem);
+  const nowMs = Date.now();
+  const limit: Limit = { ...deps.config.runLimit, ...(input.budget ?? {}) };
+  let model: OpenedModel | null = null;
+  if (input.mode === 'agent') {
+    model = await openedModel(deps, agent, input);
+    if (model.price === null) {
+      return denied(deny('PRICE_UNKNOWN', `no price is known for model ${quote(model.name)}`, 'add it to `prices` in the configuration', { model: model.name }));
+    }
+  }
+  const grant: Omit<Grant, 'workflowId' | 'openedAtMs'> = {
+    v: 1,
+    principal: input.principal,
+    mode: input.mode,
+    openedBy: input.openedBy,
+    deadlineMs: input.deadlineMs ?? nowMs + DEFAULT_DEADLINE_MS,
+    limit,
+    tools: Object.fromEntries(agent.tools.map((t) => [t.name, t.manifest.digest])),
+    input: input.input,
+  };
+  const stored = await store(shared, input, info, grant, nowMs);
+  if (stored) return denied(stored);
+  shared.grants.remember(input.run, { ...grant, workflowId: info.workflowId, openedAtMs: nowMs });
+  return {
+    kind: 'opened',
+    tools: agent.tools.map((t) => summarize(t.manifest)),
+    limit,
+    deadlineMs: grant.deadlineMs,
+    model,
+    openedAtMs: nowMs,
+  };
+}
+
+function checkRequest(agent: Agent, input: OpenRunInput, ceiling: Limit): Denial | null {
+  if (input.mode === 'agent' && !agent.model) {
+    return deny('CONFIG_INVALID', `agent ${quote(agent.name)} has no model`, 'give it a `model`, or use it in a session', { agent: agent.name });
+  }
+  if (Buffer.byteLength(input.input) > MAX_INPUT_BYTES) {
+    return deny('LIMIT_EXCEEDED', `the request is larger than ${MAX_INPUT_BYTES} bytes`, 'shorten it', { limitBytes: MAX_INPUT_BYTES });
+  }
+  for (const unit of ['usdMicros', 'tokens', 'calls'] as const) {
+    const [asked, most] = [input.budget?.[unit], ceiling[unit]];
+    if (asked !== undefined && most !== undefined && asked > most) {
+      return deny(
+        'BUDGET_EXCEEDED',
+        `the run asks for a budget of ${asked} ${unit}; the configuration allows ${most}`,
+        `ask for less, or raise budgets.run in the configuration`,
+        { scope: 'run', unit, limit: most, needed: asked },
+      );
+    }
+  }
+  return null;
+}
+
+/** One round trip. A Denial when the run cannot be opened. */
+async function store(
+  shared: CallShared,
+  input: OpenRunInput,
+  info: OpenInfo,
+  grant: Omit<Grant, 'workflowId' | 'openedAtMs'>,
+  nowMs: number,
+): Promise<Denial | null> {
+  const { deps } = shared;
+  const { tenant, user, agent } = input.principal;
+  const asked = committed('input', input.input);
+  const entry = makeEntry({
+    kind: 'run.opened',
+    tenant,
+    run: input.run,
+    key: 'opened',
+    atMs: nowMs,
+    data: {
+      user,
+      agent,
+      mode: input.mode,
+      openedBy: input.openedBy,
+      ...(deps.dev ? { dev: true } : {}),
+      limit: grant.limit as unknown as Json,
+      tools: digestOf(grant.tools),
+      policy: deps.policy().digest,
+      deadline: new Date(grant.deadlineMs).toISOString(),
+      ...asked.data,
+    },
+    content: asked.content,
+  });
+  const [row] = await deps.db.query<{ answer: string; freeze: { scope: string; value: string; by: string; reason: string } | null }>(
+    'select actguard.freeze_of($2, $3, $4, $5, null) as freeze, actguard.open_run($1::jsonb) as answer',
+    [pgJson({ run: input.run, tenant, user, agent, mode: input.mode, workflowId: info.workflowId, temporalRun: info.temporalRun, grant, entries: [entry] }), tenant, input.run, user, agent],
+  );
+  if (row?.answer === 'taken') {
+    return deny('CONFLICT', `run ${quote(input.run)} was opened before`, 'start a new run; a run id is used once', { run: input.run });
+  }
+  return row?.freeze ? frozen(row.freeze) : null;
+}
+
+function denied(denial: Denial): OpenRunResult {
+  return { kind: 'denied', denial };
+}

@@ -108,8 +108,8 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
   if (input.approvalId !== null && !approval) {
     return refuse(deny('APPROVAL_INVALID', 'the approval does not belong to this call or was not granted', 'ask again', { approvalId: input.approvalId }));
   }
-  if (approval && approval.argsDigest !== request.argsDigest) {
-    return refuse(deny('APPROVAL_INVALID', 'the approval is for other arguments', 'ask again', { approvalId: input.approvalId }));
+  if (approval && (approval.argsDigest !== request.argsDigest || approval.toolDigest !== tool.manifest.digest)) {
+    return refuse(deny('APPROVAL_INVALID', 'the approval is for other arguments or another version of the tool', 'ask again', { approvalId: input.approvalId }));
   }
   const nowMs = Date.now();
   // while an ask waits, the facts it was made with count until it expires (FA5)

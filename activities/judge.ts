@@ -43,7 +43,7 @@ export function judge(tool: Tool, attempt: Attempt, secrets: SecretSet): Verdict
 
 function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
   const failing = classifyReturned(raw);
-  const breaker = failing === null ? 'success' : breakerVerdict(tool, failing);
+  const breaker: Verdict['breaker'] = failing === null ? 'success' : breakerVerdict(tool, failing);
   const base = { state: 'succeeded' as const, failure: failing, breaker, facts: [], reason: '' };
   const spent = (output: unknown): number => costOf(tool, output);
   const refuse = (code: CallError['code'], message: string, kept: Json): Verdict => {

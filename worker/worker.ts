@@ -1,0 +1,128 @@
+/**
+ * The composition root: connects to Temporal and Postgres, loads configuration and policies, and runs a worker until it
+ * is told to stop. Whatever is missing keeps it from starting (P7).
+ */
+import { userInfo } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { ensureDevApprover } from '../activities/directory.ts';
+import { createActivities } from '../activities/index.ts';
+import { environmentSecrets } from '../activities/credentials.ts';
+import type { Deps, PolicyEngine } from '../activities/deps.ts';
+import { createModelGateway } from '../activities/model-gateway.ts';
+import { migrate } from '../activities/migrate.ts';
+import { loadPolicyDirectory } from '../activities/policy-load.ts';
+import { connectDatabase } from '../activities/postgres.ts';
+import { devApprover } from '../client/dev-approver.ts';
+import type { Config } from '../define/types.ts';
+import type { Json } from '../governance/json.ts';
+import { TASK_QUEUE } from '../workflows/ids.ts';
+import { bundleWorkflows, payloadConverterPath } from './bundle.ts';
+import { smtpMailer } from './mailer.ts';
+import { checkSearchAttributes } from './search-attributes.ts';
+import { untilReachable } from './until-reachable.ts';
+
+/** Milliseconds beyond the longest tool that a stopping worker waits. */
+const SHUTDOWN_MARGIN_MS = 10_000;
+
+export interface WorkerOptions {
+  readonly config: Config;
+  /** Folder of the configuration: policies are relative to it. */
+  readonly configDirectory: string;
+  readonly temporal: { readonly address: string; readonly namespace: string; readonly apiKey?: string; readonly tls?: boolean };
+  readonly databaseUrl: string;
+  readonly smtpUrl: string | null;
+  /** Set on a dev stack: its state directory, where the dev keys lie. */
+  readonly devDirectory: string | null;
+  /** Base URL of a server that replays recorded models; real providers are not called then. */
+  readonly modelReplayUrl: string | null;
+  readonly taskQueue?: string;
+  readonly workflowBundle?: WorkflowBundle;
+  /** Stops the worker: polling ends at once, running tools finish. */
+  readonly signal: AbortSignal;
+  readonly log: Deps['log'];
+  readonly onReady?: () => void;
+  /** Where secrets are read from; default: the environment as it was when the worker started. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Runs a worker until `signal` aborts. @throws CONFIG_INVALID, BACKEND_UNAVAILABLE when it cannot start */
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const { config, log } = options;
+  const policies = resolve(options.configDirectory, config.policies);
+  const agents = config.agents.map((a) => a.name);
+  const policy: PolicyEngine = loadPolicyDirectory(policies, config.tools.map((t) => t.manifest), agents);
+  const environment = options.environment ?? { ...process.env };
+  const db = connectDatabase(options.databaseUrl);
+  let connection: NativeConnection | undefined;
+  try {
+    await untilReachable('Postgres', log, options.signal, () => migrate(options.databaseUrl));
+    connection = await untilReachable('Temporal', log, options.signal, () => connectTemporal(options));
+    await checkSearchAttributes(connection, options.temporal.namespace);
+    const dev = options.devDirectory === null ? null : devApprover(options.devDirectory, userInfo().username, Date.now());
+    const roots = dev ? [...config.approvals.roots, dev.rootKeyId] : config.approvals.roots;
+    if (dev) await ensureDevApprover({ db, roots, dev: true }, dev);
+    const secrets = environmentSecrets(environment);
+    const deps: Deps = {
+      db,
+      config,
+      policy: () => policy,
+      secrets,
+      mailer: options.smtpUrl === null ? null : smtpMailer(options.smtpUrl),
+      roots,
+      dev: dev !== null,
+      models: createModelGateway({
+        config,
+        readKey: (env) => environment[env],
+        ...(options.modelReplayUrl === null ? {} : { replay: { baseUrl: options.modelReplayUrl } }),
+      }),
+      log,
+    };
+    if (options.environment === undefined) forgetSecrets(config);
+    const worker = await Worker.create({
+      connection,
+      namespace: options.temporal.namespace,
+      taskQueue: options.taskQueue ?? TASK_QUEUE,
+      workflowBundle: options.workflowBundle ?? (await bundleWorkflows()),
+      dataConverter: { payloadConverterPath },
+      activities: createActivities(deps),
+      shutdownGraceTime: Math.max(...config.tools.map((t) => t.manifest.timeoutMs), 0) + SHUTDOWN_MARGIN_MS,
+      maxConcurrentActivityTaskExecutions: 100,
+    });
+    const stop = (): void => worker.shutdown();
+    options.signal.addEventListener('abort', stop, { once: true });
+    if (options.signal.aborted) return;
+    const running = worker.run();
+    options.onReady?.();
+    await running;
+  } finally {
+    await connection?.close();
+    await db.end();
+  }
+}
+
+function connectTemporal({ temporal }: WorkerOptions): Promise<NativeConnection> {
+  return NativeConnection.connect({
+    address: temporal.address,
+    ...(temporal.apiKey === undefined ? {} : { apiKey: temporal.apiKey }),
+    ...(temporal.tls === undefined ? {} : { tls: temporal.tls }),
+  });
+}
+
+/** Secrets and keys leave the environment once they are read: children and crash dumps do not get them. */
+function forgetSecrets(config: Config): void {
+  const names = new Set<string>(['ACTGUARD_DATABASE_URL', 'ACTGUARD_SMTP_URL', 'OPENAI_API_KEY', 'ANTHROPIC_API_KEY']);
+  for (const tool of config.tools) for (const ref of Object.values(tool.code.credentials)) names.add(ref.env);
+  for (const provider of Object.values(config.providers)) if (provider.apiKeyEnv) names.add(provider.apiKeyEnv);
+  for (const name of names) delete process.env[name];
+}
+
+/** A logger that writes one line of JSON to standard error. */
+export const jsonLog: Deps['log'] = (level, message, data?: Json) => {
+  process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), level, message, ...(data === undefined ? {} : { data }) })}\n`);
+};
+
+/** The folder of a configuration file. */
+export function directoryOf(configPath: string): string {
+  return dirname(resolve(configPath));
+}

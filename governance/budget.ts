@@ -60,7 +60,7 @@ export function parseLimit(written: WrittenLimit): Limit {
 
 /** The tighter of two limits, unit by unit: a caller's wish never widens the configured limit. */
 export function tighterLimit(a: Limit, b: Limit): Limit {
-  return mapLimit(a, b, (x, y) => Math.min(x ?? Infinity, y ?? Infinity));
+  return mapLimit(a, b, (x, y) => Math.min(x === undefined ? Infinity : x, y === undefined ? Infinity : y));
 }
 
 /**
@@ -121,7 +121,8 @@ export function topUp(state: BudgetState, more: Limit): BudgetState {
 /** What may still be reserved; never below 0; a unit without limit is absent. */
 export function left(state: BudgetState): Limit {
   return mapLimit(state.limit, state.limit, (limit, _same, unit) => {
-    const rest = (limit ?? Infinity) - state.spent[unit] - state.reserved[unit];
+    // only undefined means unlimited: a NaN that went through JSON is null, and is exhausted (BU6)
+    const rest = (limit === undefined ? Infinity : limit) - state.spent[unit] - state.reserved[unit];
     return rest > 0 ? rest : 0;
   });
 }

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import {
+  afterEvent,
+  judgeFailure,
+  keyHeld,
+  type EffectEvent,
+  type EffectState,
+  type FailedAttempt,
+} from '../../governance/effect.ts';
+import { DEFAULT_DEFINITE_STATUSES } from '../../governance/limits.ts';
+
+const write: FailedAttempt = {
+  effect: 'write',
+  sent: 'other',
+  status: null,
+  definiteStatuses: DEFAULT_DEFINITE_STATUSES,
+  nothingHappened: false,
+  usedOther: false,
+  stopped: false,
+};
+
+test('EX4 nothing left the machine: failed', () => {
+  expect(judgeFailure({ ...write, sent: 'nothing' })).toBe('failed');
+});
+
+test('EX4 one request with a definite refusal: failed; with any other answer: unknown', () => {
+  for (const status of [400, 401, 403, 404, 405, 410, 415, 422]) {
+    expect(judgeFailure({ ...write, sent: 'one-answered', status })).toBe('failed');
+    expect(judgeFailure({ ...write, sent: 'other', status })).toBe('unknown');
+  }
+  for (const status of [200, 302, 402, 406, 408, 409, 412, 423, 429, 500, 502, 503, 504, null]) {
+    expect(judgeFailure({ ...write, sent: 'one-answered', status })).toBe('unknown');
+  }
+  expect(judgeFailure({ ...write, sent: 'one-answered', status: 409, definiteStatuses: [409] })).toBe('failed');
+});
+
+test('EX4 the tool says that nothing happened: failed', () => {
+  expect(judgeFailure({ ...write, nothingHappened: true })).toBe('failed');
+});
+
+test('EX4 D8 own sockets and ctx.reveal cannot be watched: unknown', () => {
+  expect(judgeFailure({ ...write, sent: 'nothing', usedOther: true })).toBe('unknown');
+  expect(judgeFailure({ ...write, sent: 'one-answered', status: 404, usedOther: true })).toBe('unknown');
+});
+
+test('TO2 D8 a write that was stopped is unknown whatever it did', () => {
+  expect(judgeFailure({ ...write, sent: 'nothing', nothingHappened: true, stopped: true })).toBe('unknown');
+});
+
+test('a read has no effect: it has failed', () => {
+  expect(judgeFailure({ ...write, effect: 'read', stopped: true, usedOther: true })).toBe('failed');
+});
+
+test('EX2 claimed to succeeded, failed or unknown to resolved; what is known never changes', () => {
+  const states: EffectState[] = ['claimed', 'retrying', 'succeeded', 'failed', 'unknown'];
+  const events: EffectEvent[] = [
+    'succeed',
+    'fail',
+    'retry',
+    'lose',
+    'claim-again',
+    'late-success',
+    'happened',
+    'never-will',
+  ];
+  const table = Object.fromEntries(states.map((s) => [s, events.map((e) => afterEvent(s, e))]));
+  expect(table).toEqual({
+    claimed: ['succeeded', 'failed', 'retrying', 'unknown', 'claimed', null, null, null],
+    retrying: [null, 'failed', null, 'unknown', 'claimed', null, null, null],
+    succeeded: [null, null, null, null, null, null, null, null],
+    failed: [null, null, null, null, null, null, null, null],
+    unknown: [null, null, null, null, 'claimed', 'succeeded', 'succeeded', 'failed'],
+  });
+  expect(states.filter((s) => !keyHeld(s))).toEqual(['failed']);
+});

@@ -1,0 +1,153 @@
+/** Runs tools through their guards against a real database, without Temporal: one call, one answer. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll } from 'vitest';
+import { ulid } from 'ulid';
+import { shareCalls } from '../../activities/index.ts';
+import { callTool, type CallShared } from '../../activities/call-tool.ts';
+import type { Deps, PolicyEngine } from '../../activities/deps.ts';
+import { environmentSecrets } from '../../activities/credentials.ts';
+import { openRun } from '../../activities/open-run.ts';
+import type { CallToolInput, CallToolResult } from '../../activities/types.ts';
+import { defineAgent, defineConfig, type Tool } from '../../define/index.ts';
+import type { LiveFact } from '../../governance/call.ts';
+import type { Json } from '../../governance/json.ts';
+import { freshDatabase, type FreshDatabase } from './database.ts';
+
+/** Permits everything: for tests that are about other guards. */
+export const PERMIT_ALL: PolicyEngine = {
+  digest: 'permit-all',
+  decide: () => ({ kind: 'allow', reasons: ['permit-all'], request: {} }),
+  gate: () => undefined,
+};
+
+export interface Desk {
+  readonly db: () => FreshDatabase['db'];
+  /** A worker of its own over the same database. */
+  worker(tools: readonly Tool[], more?: { policy?: PolicyEngine; environment?: Record<string, string> }): TestWorker;
+}
+
+export interface TestWorker {
+  readonly shared: CallShared;
+  run(principal?: { tenant?: string; user?: string; agent?: string }): Promise<TestRun>;
+}
+
+export interface TestRun {
+  readonly run: string;
+  call(tool: string, args: Json, more?: CallMore): Promise<CallToolResult>;
+  /** The same run, seen by another worker (after a crash, say). */
+  on(worker: TestWorker): TestRun;
+}
+
+export interface CallMore {
+  call?: string;
+  attempt?: number;
+  facts?: readonly LiveFact[];
+  approvalId?: string;
+  cancelled?: AbortSignal;
+  again?: boolean;
+  temporalRun?: string;
+  workflowId?: string;
+}
+
+/** A database for the tests of one file. */
+export function desk(): Desk {
+  let database: FreshDatabase | undefined;
+  beforeAll(async () => {
+    database = await freshDatabase({ max: 20 });
+  });
+  afterAll(async () => database?.drop());
+  const db = (): FreshDatabase['db'] => {
+    if (!database) throw new Error('the database is not there yet');
+    return database.db;
+  };
+  return {
+    db,
+    worker(tools, more = {}) {
+      const agent = defineAgent({ name: 'desk', tools });
+      const other = defineAgent({ name: 'other', tools });
+      const config = defineConfig({ tools, agents: [agent, other], policies: './policies' });
+      const deps: Deps = {
+        db: db(),
+        config,
+        policy: () => more.policy ?? PERMIT_ALL,
+        secrets: environmentSecrets(more.environment ?? {}),
+        mailer: null,
+        roots: [],
+        dev: true,
+        models: {
+          generate: () => Promise.reject(new Error('no model')),
+          measure: () => Promise.resolve({ bytes: 0, messages: 0 }),
+        },
+        log: () => undefined,
+      };
+      const shared = shareCalls(deps);
+      return {
+        shared,
+        async run(principal = {}) {
+          const run = ulid();
+          const temporalRun = randomUUID();
+          const workflowId = `actguard-run-${run}`;
+          const opened = await openRun(
+            shared,
+            {
+              v: 1,
+              run,
+              mode: 'session',
+              principal: {
+                tenant: principal.tenant ?? 'acme',
+                user: principal.user ?? 'alice',
+                agent: principal.agent ?? 'desk',
+              },
+              openedBy: 'test',
+              budget: null,
+              input: '',
+              deadlineMs: null,
+            },
+            { workflowId, temporalRun },
+          );
+          if (opened.kind !== 'opened') throw new Error(JSON.stringify(opened));
+          return testRun(shared, run, workflowId, temporalRun, { seq: 0 });
+        },
+      };
+    },
+  };
+}
+
+function testRun(
+  shared: CallShared,
+  run: string,
+  workflowId: string,
+  temporalRun: string,
+  counter: { seq: number },
+): TestRun {
+  return {
+    run,
+    on: (worker) => testRun(worker.shared, run, workflowId, temporalRun, counter),
+    call(tool, args, more = {}) {
+      counter.seq += 1;
+      const input: CallToolInput = {
+        v: 1,
+        run,
+        entries: [],
+        call: more.call ?? `c${counter.seq}`,
+        seq: counter.seq,
+        tool,
+        args,
+        facts: more.facts ?? [],
+        reserved: { usdMicros: 0, tokens: 0, calls: 1 },
+        left: {},
+        approvalId: more.approvalId ?? null,
+        deadlineMs: Date.now() + 3_600_000,
+        inline: true,
+        again: more.again ?? false,
+      };
+      return callTool(shared, input, {
+        workflowId: more.workflowId ?? workflowId,
+        temporalRun: more.temporalRun ?? temporalRun,
+        attempt: more.attempt ?? 1,
+        cancelled: more.cancelled ?? new AbortController().signal,
+        heartbeat: () => undefined,
+      });
+    },
+  };
+}

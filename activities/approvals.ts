@@ -65,7 +65,8 @@ export async function recordAnswer(
     keyId,
   ]);
   const context = row?.c ?? { nowMs: 0, runTenant: null, approval: null, key: null };
-  const invalid = (reason: string): Promise<RecordAnswerResult> => recordInvalid(deps, input, context, delivery, keyId, reason);
+  const invalid = (reason: string): Promise<RecordAnswerResult> =>
+    recordInvalid(deps, input, context, delivery, keyId, reason);
   const { approval, nowMs } = context;
   if (!approval) return invalid(REFUSALS['unknown'] ?? '');
   if (signer.kind === 'invalid') return invalid(signer.reason);
@@ -96,26 +97,27 @@ export async function recordAnswer(
     });
   const complete: EntryKind = statement.decision === 'reject' ? 'approval.rejected' : 'approval.granted';
   const envelope = { envelopeSha256: digestOf(input.envelope), signedAt: statement.at };
-  const [recorded] = await deps.db.query<{ r: { kind: 'accepted'; complete: boolean } | { kind: 'refused'; problem: string } }>(
-    'select actguard.record_answer($1::jsonb) as r',
-    [
-      JSON.stringify({
-        approval: input.approvalId,
-        run: input.run,
-        person: key.person,
-        keyId: key.keyId,
-        keyTenant: context.key?.tenant ?? '',
-        decision: statement.decision,
-        roles: key.roles,
-        envelope: input.envelope,
-        delivery,
-        entries: {
-          answered: [entry('approval.answered', `answered:${key.person}`, { ...about, ...envelope }, { envelope: input.envelope })],
-          complete: [entry(complete, 'complete', { ...about, gates: gateIds(approval.request) }, null)],
-        },
-      }),
-    ],
-  );
+  const [recorded] = await deps.db.query<{
+    r: { kind: 'accepted'; complete: boolean } | { kind: 'refused'; problem: string };
+  }>('select actguard.record_answer($1::jsonb) as r', [
+    JSON.stringify({
+      approval: input.approvalId,
+      run: input.run,
+      person: key.person,
+      keyId: key.keyId,
+      keyTenant: context.key?.tenant ?? '',
+      decision: statement.decision,
+      roles: key.roles,
+      envelope: input.envelope,
+      delivery,
+      entries: {
+        answered: [
+          entry('approval.answered', `answered:${key.person}`, { ...about, ...envelope }, { envelope: input.envelope }),
+        ],
+        complete: [entry(complete, 'complete', { ...about, gates: gateIds(approval.request) }, null)],
+      },
+    }),
+  ]);
   const result = recorded?.r ?? { kind: 'refused', problem: 'unknown' };
   if (result.kind === 'refused') return invalid(REFUSALS[result.problem] ?? 'the ask is not open');
   return { kind: 'accepted', decision: statement.decision, complete: result.complete, person: key.person };

@@ -50,7 +50,10 @@ export function callEntry(
 /** A value as an entry names it (`<name>Commitment`) and as it lies beside (`<name>`, `<name>Salt`). */
 export function committed(name: string, value: Json): { data: JsonObject; content: JsonObject } {
   const salt = newSalt();
-  return { data: { [`${name}Commitment`]: commitment(salt, value) }, content: { [name]: value, [`${name}Salt`]: salt } };
+  return {
+    data: { [`${name}Commitment`]: commitment(salt, value) },
+    content: { [name]: value, [`${name}Salt`]: salt },
+  };
 }
 
 /** A denial decided in the activity. The reason quotes arguments: it lies beside the entry. */

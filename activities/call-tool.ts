@@ -65,7 +65,15 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
   };
 
   const tool = grant.tools[input.tool] === undefined ? undefined : shared.tools.get(input.tool);
-  if (!tool) return refuse(deny('TOOL_UNKNOWN', `this run has no tool \`${input.tool}\``, `use one of: ${Object.keys(grant.tools).join(', ')}`, { tool: input.tool }));
+  if (!tool)
+    return refuse(
+      deny(
+        'TOOL_UNKNOWN',
+        `this run has no tool \`${input.tool}\``,
+        `use one of: ${Object.keys(grant.tools).join(', ')}`,
+        { tool: input.tool },
+      ),
+    );
   const parsed = parseArguments(tool, input.args);
   if ('code' in parsed) return refuse(parsed);
   const { args } = parsed;
@@ -89,7 +97,10 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
     key: key.claim,
     rate: rateOf(tool, args, grant, input),
     breaker: tool.manifest.circuitBreaker
-      ? { key: JSON.stringify([grant.principal.tenant, tool.manifest.circuitBreaker.name]), resetMs: tool.manifest.circuitBreaker.resetTimeoutMs }
+      ? {
+          key: JSON.stringify([grant.principal.tenant, tool.manifest.circuitBreaker.name]),
+          resetMs: tool.manifest.circuitBreaker.resetTimeoutMs,
+        }
       : null,
     approval: input.approvalId,
     reserved: input.reserved,
@@ -104,12 +115,21 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
     if (own) return own;
   }
 
-  const approval = input.approvalId === null ? null : await loadGrantedApproval(deps, input.approvalId, input.run, input.call);
+  const approval =
+    input.approvalId === null ? null : await loadGrantedApproval(deps, input.approvalId, input.run, input.call);
   if (input.approvalId !== null && !approval) {
-    return refuse(deny('APPROVAL_INVALID', 'the approval does not belong to this call or was not granted', 'ask again', { approvalId: input.approvalId }));
+    return refuse(
+      deny('APPROVAL_INVALID', 'the approval does not belong to this call or was not granted', 'ask again', {
+        approvalId: input.approvalId,
+      }),
+    );
   }
   if (approval && (approval.argsDigest !== request.argsDigest || approval.toolDigest !== tool.manifest.digest)) {
-    return refuse(deny('APPROVAL_INVALID', 'the approval is for other arguments or another version of the tool', 'ask again', { approvalId: input.approvalId }));
+    return refuse(
+      deny('APPROVAL_INVALID', 'the approval is for other arguments or another version of the tool', 'ask again', {
+        approvalId: input.approvalId,
+      }),
+    );
   }
   const nowMs = Date.now();
   // while an ask waits, the facts it was made with count until it expires (FA5)
@@ -129,11 +149,19 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
     nowMs,
     approved: approval ? approvedGates(approval, policy.gate.bind(policy)) : [],
   });
-  const decided: JsonObject = { policy: policy.digest, reasons: decision.kind === 'ask' ? decision.gates : decision.reasons };
+  const decided: JsonObject = {
+    policy: policy.digest,
+    reasons: decision.kind === 'ask' ? decision.gates : decision.reasons,
+  };
   if (denial) return refuse(denial, decided);
   const leak = (): Denial | null =>
     shared.secrets.found(parsed.text)
-      ? deny('ARGUMENTS_INVALID', 'an argument contains a secret', 'never put secrets into arguments: tools get their own', { tool: tool.name })
+      ? deny(
+          'ARGUMENTS_INVALID',
+          'an argument contains a secret',
+          'never put secrets into arguments: tools get their own',
+          { tool: tool.name },
+        )
       : null;
   const leaked = leak();
   if (leaked) return refuse(leaked, decided);
@@ -149,7 +177,13 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
     // what stands before credentials in O1 names the code
     const looked = await claim(deps.db, request, true);
     const earlier = looked.kind === 'ok' ? null : await answerOf(shared, prepared, looked, refuse, decided);
-    return earlier ?? refuse(deny(error.code, error.message, error.hint ?? 'tell the user that a credential is missing', error.details), decided);
+    return (
+      earlier ??
+      refuse(
+        deny(error.code, error.message, error.hint ?? 'tell the user that a credential is missing', error.details),
+        decided,
+      )
+    );
   }
   const leakedNow = leak(); // the tool's own secrets are known only now
   if (leakedNow) return refuse(leakedNow, decided);
@@ -181,7 +215,11 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
 }
 
 /** The effect key (EX1, EX3, EX7): the tool's own, or the arguments within the run, or run + call for a repeatable tool. */
-function effectKey(tool: Tool, args: JsonObject, input: CallToolInput): { claim: ClaimRequest['key']; receiver: string } | Denial {
+function effectKey(
+  tool: Tool,
+  args: JsonObject,
+  input: CallToolInput,
+): { claim: ClaimRequest['key']; receiver: string } | Denial {
   const own = `${input.run}:${input.call}`;
   if (tool.manifest.effect === 'read') return { claim: null, receiver: own };
   if (!tool.code.key) {
@@ -196,7 +234,12 @@ function effectKey(tool: Tool, args: JsonObject, input: CallToolInput): { claim:
     key = error;
   }
   const header = idempotency?.receiver != null;
-  if (typeof key !== 'string' || key === '' || Buffer.byteLength(key) > MAX_EFFECT_KEY_BYTES || (header && /[^\x20-\x7e]/.test(key))) {
+  if (
+    typeof key !== 'string' ||
+    key === '' ||
+    Buffer.byteLength(key) > MAX_EFFECT_KEY_BYTES ||
+    (header && /[^\x20-\x7e]/.test(key))
+  ) {
     return deny(
       'ARGUMENTS_INVALID',
       `${tool.name} makes no usable idempotency key of these arguments`,
@@ -228,7 +271,10 @@ function approvedGates(approval: GrantedApproval, gate: (id: string) => { sha256
 
 /** This call's own row, where an earlier attempt left one; null when there is none. */
 async function ownCall(shared: CallShared, prepared: Prepared, info: CallInfo): Promise<CallToolResult | null> {
-  const [row] = await shared.deps.db.query<{ state: string | null }>('select actguard.call_state($1, $2) as state', [prepared.claim.run, prepared.claim.call]);
+  const [row] = await shared.deps.db.query<{ state: string | null }>('select actguard.call_state($1, $2) as state', [
+    prepared.claim.run,
+    prepared.claim.call,
+  ]);
   if (!row?.state) return null;
   const claimAskedAt = performance.now();
   const answer = await claim(shared.deps.db, prepared.claim);
@@ -240,7 +286,11 @@ async function ownCall(shared: CallShared, prepared: Prepared, info: CallInfo): 
     // whatever that attempt did stands: a freeze does not make it known
     return row.state === 'retrying'
       ? answerOf(shared, prepared, answer, (denial) => Promise.resolve({ kind: 'denied', denial }), {})
-      : { kind: 'unknown', reason: 'the run is frozen while the outcome of this call is not known', spentMicros: prepared.tool.manifest.cost?.worstMicros ?? 0 };
+      : {
+          kind: 'unknown',
+          reason: 'the run is frozen while the outcome of this call is not known',
+          spentMicros: prepared.tool.manifest.cost?.worstMicros ?? 0,
+        };
   }
   return answerOf(shared, prepared, answer, (denial) => Promise.resolve({ kind: 'denied', denial }), {});
 }
@@ -248,9 +298,20 @@ async function ownCall(shared: CallShared, prepared: Prepared, info: CallInfo): 
 type Refuse = (denial: Denial, more?: JsonObject) => Promise<CallToolResult>;
 
 /** An answer other than the claim itself, as the caller gets it. */
-async function answerOf(shared: CallShared, prepared: Prepared, answer: ClaimAnswer, refuse: Refuse, decided: JsonObject): Promise<CallToolResult | null> {
+async function answerOf(
+  shared: CallShared,
+  prepared: Prepared,
+  answer: ClaimAnswer,
+  refuse: Refuse,
+  decided: JsonObject,
+): Promise<CallToolResult | null> {
   if (answer.kind === 'own') return doneResult(answer.result, prepared, null);
-  if (answer.kind === 'duplicate' && answer.state === 'succeeded' && prepared.claim.key?.onDuplicate === 'return' && answer.result) {
+  if (
+    answer.kind === 'duplicate' &&
+    answer.state === 'succeeded' &&
+    prepared.claim.key?.onDuplicate === 'return' &&
+    answer.result
+  ) {
     return doneResult(answer.result as StoredResult, prepared, `${answer.run}:${answer.call}`);
   }
   const denial = refusalOf(answer, prepared, shared.deps);

@@ -44,7 +44,16 @@ export interface StoredResult {
 export type CallState = 'claimed' | 'retrying' | 'succeeded' | 'failed' | 'unknown';
 
 export type ClaimAnswer =
-  | { kind: 'claimed'; again: CallState | null; attempts: number; failures: number; claimedAtMs: number; lastClaimMs: number; nowMs: number; result?: StoredResult | null }
+  | {
+      kind: 'claimed';
+      again: CallState | null;
+      attempts: number;
+      failures: number;
+      claimedAtMs: number;
+      lastClaimMs: number;
+      nowMs: number;
+      result?: StoredResult | null;
+    }
   | { kind: 'ok' }
   | { kind: 'own'; state: 'succeeded' | 'failed'; result: StoredResult }
   | { kind: 'busy'; leaseLeftMs: number }
@@ -74,8 +83,19 @@ export async function claim(db: Database, request: ClaimRequest, look = false): 
 }
 
 /** Renews the lease; false: somebody else holds the claim. */
-export async function renewClaim(db: Database, run: string, call: string, token: string, leaseMs: number): Promise<boolean> {
-  const [row] = await db.query<{ held: boolean }>('select actguard.renew_claim($1, $2, $3, $4) as held', [run, call, token, leaseMs]);
+export async function renewClaim(
+  db: Database,
+  run: string,
+  call: string,
+  token: string,
+  leaseMs: number,
+): Promise<boolean> {
+  const [row] = await db.query<{ held: boolean }>('select actguard.renew_claim($1, $2, $3, $4) as held', [
+    run,
+    call,
+    token,
+    leaseMs,
+  ]);
   return row?.held ?? false;
 }
 
@@ -94,10 +114,13 @@ export interface OutcomeRequest {
   readonly entries: readonly EntryRow[];
 }
 
-export type OutcomeAnswer = { kind: 'ok'; nowMs: number } | { kind: 'late'; state: CallState; result: StoredResult | null } | { kind: 'gone' };
+export type OutcomeAnswer =
+  { kind: 'ok'; nowMs: number } | { kind: 'late'; state: CallState; result: StoredResult | null } | { kind: 'gone' };
 
 export async function writeOutcome(db: Database, request: OutcomeRequest): Promise<OutcomeAnswer> {
-  const [row] = await db.query<{ answer: OutcomeAnswer }>('select actguard.outcome($1::jsonb) as answer', [pgJson(request)]);
+  const [row] = await db.query<{ answer: OutcomeAnswer }>('select actguard.outcome($1::jsonb) as answer', [
+    pgJson(request),
+  ]);
   return row?.answer ?? { kind: 'gone' };
 }
 

@@ -36,11 +36,15 @@ export async function verifyCommand(
 ): Promise<VerifyCommandResult> {
   const signer = signerOf(input.envelope, COMMAND_PAYLOAD_TYPE);
   const keyId = signer.kind === 'ok' ? signer.value : '';
-  const [row] = await deps.db.query<{ c: CommandContext }>('select actguard.command_context($1, $2) as c', [input.run, keyId]);
+  const [row] = await deps.db.query<{ c: CommandContext }>('select actguard.command_context($1, $2) as c', [
+    input.run,
+    keyId,
+  ]);
   const context = row?.c;
   if (!context || context.tenant === null) return { kind: 'rejected', reason: 'the run was never opened' };
   const { tenant, nowMs } = context;
-  const reject = (reason: string): Promise<VerifyCommandResult> => recordInvalid(deps, input, { tenant, nowMs }, delivery, reason);
+  const reject = (reason: string): Promise<VerifyCommandResult> =>
+    recordInvalid(deps, input, { tenant, nowMs }, delivery, reason);
   if (signer.kind === 'invalid') return reject(signer.reason);
 
   const trust = { roots: deps.roots, dev: deps.dev, nowMs, checks: signatureChecks };
@@ -102,7 +106,13 @@ async function recordInvalid(
     data: { reason: bounded, envelopeSha256: digestOrNull(input.envelope) },
   });
   await deps.db.query('select actguard.record_invalid($1::jsonb)', [
-    JSON.stringify({ approval: '', run: input.run, kind: 'command.invalid', max: MAX_REJECTED_ANSWERS, entries: [entry] }),
+    JSON.stringify({
+      approval: '',
+      run: input.run,
+      kind: 'command.invalid',
+      max: MAX_REJECTED_ANSWERS,
+      entries: [entry],
+    }),
   ]);
   return { kind: 'rejected', reason: bounded };
 }

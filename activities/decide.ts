@@ -37,14 +37,22 @@ export function parseArguments(tool: Tool, raw: Json): CanonicalArgs | Denial {
 }
 
 /** Facts (FA2), then rules (RU1). */
-export function checkGuards(tool: Tool, args: JsonObject, facts: readonly LiveFact[], nowMs: number, provers: (kind: string) => readonly string[]): Denial | null {
+export function checkGuards(
+  tool: Tool,
+  args: JsonObject,
+  facts: readonly LiveFact[],
+  nowMs: number,
+  provers: (kind: string) => readonly string[],
+): Denial | null {
   const missing = missingFact(tool.manifest.requires, args, facts, nowMs, tool.code.optionalArguments);
   if (missing) {
     const tools = provers(missing.kind);
     return deny(
       'FACT_MISSING',
       `${missing.argument} ${quote(missing.value)} is not a ${missing.kind} that this run has looked up`,
-      tools.length > 0 ? `call ${tools.join(' or ')} first; only what it returns may be used` : `nothing here proves a ${missing.kind}`,
+      tools.length > 0
+        ? `call ${tools.join(' or ')} first; only what it returns may be used`
+        : `nothing here proves a ${missing.kind}`,
       { argument: missing.argument, kind: missing.kind, value: missing.value },
     );
   }
@@ -61,10 +69,16 @@ export function checkGuards(tool: Tool, args: JsonObject, facts: readonly LiveFa
 }
 
 /** The policies' word on the call; a deny becomes a denial. */
-export function decidePolicy(engine: PolicyEngine, request: PolicyRequest): { decision: Decision; denial: Denial | null } {
+export function decidePolicy(
+  engine: PolicyEngine,
+  request: PolicyRequest,
+): { decision: Decision; denial: Denial | null } {
   const decision = engine.decide(request);
   if (decision.kind !== 'deny') return { decision, denial: null };
-  const why = decision.reasons.length > 0 ? `policy ${decision.reasons.map(quote).join(', ')} forbids it` : 'no policy permits it';
+  const why =
+    decision.reasons.length > 0
+      ? `policy ${decision.reasons.map(quote).join(', ')} forbids it`
+      : 'no policy permits it';
   return {
     decision,
     denial: deny(decision.code, `${request.tool.name}: ${why}`, decision.hint, {

@@ -53,7 +53,12 @@ export interface SecretSource {
 
 /** Sends a mail; throws when it cannot. */
 export interface Mailer {
-  send(mail: { readonly to: readonly string[]; readonly subject: string; readonly text: string; readonly messageId: string }): Promise<void>;
+  send(mail: {
+    readonly to: readonly string[];
+    readonly subject: string;
+    readonly text: string;
+    readonly messageId: string;
+  }): Promise<void>;
 }
 
 /** Everything that `createActivities` needs. */
@@ -76,7 +81,9 @@ export interface Deps {
 export interface ModelGateway {
   generate(request: ModelRequest): Promise<ModelResponse>;
   /** Bytes of the request as it would be sent. */
-  measure(request: Omit<ModelRequest, 'maxOutputTokens' | 'signal' | 'maxPromptBytes'>): Promise<{ bytes: number; messages: number }>;
+  measure(
+    request: Omit<ModelRequest, 'maxOutputTokens' | 'signal' | 'maxPromptBytes'>,
+  ): Promise<{ bytes: number; messages: number }>;
 }
 
 export interface ModelRequest {
@@ -93,7 +100,12 @@ export interface ModelRequest {
 
 export interface ModelResponse {
   readonly text: string;
-  readonly toolCalls: readonly { readonly id: string; readonly toolName: string; readonly args: Json; readonly invalid?: string }[];
+  readonly toolCalls: readonly {
+    readonly id: string;
+    readonly toolName: string;
+    readonly args: Json;
+    readonly invalid?: string;
+  }[];
   readonly usage: {
     readonly inputTokens: number;
     readonly cachedInputTokens: number;
@@ -106,5 +118,9 @@ export interface ModelResponse {
 /** A message of a run's transcript, provider-neutral. */
 export type TranscriptMessage =
   | { readonly role: 'user'; readonly text: string }
-  | { readonly role: 'assistant'; readonly text: string; readonly toolCalls: readonly { readonly id: string; readonly toolName: string; readonly args: Json }[] }
+  | {
+      readonly role: 'assistant';
+      readonly text: string;
+      readonly toolCalls: readonly { readonly id: string; readonly toolName: string; readonly args: Json }[];
+    }
   | { readonly role: 'tool'; readonly id: string; readonly toolName: string; readonly value: Json };

@@ -31,7 +31,12 @@ type TrustDeps = Pick<Deps, 'db' | 'roots' | 'dev'>;
 export async function enrol(deps: TrustDeps, envelope: Json, chain: readonly Json[]): Promise<EnrolledKey> {
   const [clock] = await deps.db.query<{ now: number }>('select actguard.ms(clock_timestamp()) as now');
   const nowMs = clock?.now ?? 0;
-  const verified = verifyEnrolment(envelope, chain, { roots: deps.roots, dev: deps.dev, nowMs, checks: signatureChecks });
+  const verified = verifyEnrolment(envelope, chain, {
+    roots: deps.roots,
+    dev: deps.dev,
+    nowMs,
+    checks: signatureChecks,
+  });
   if (verified.kind === 'invalid') {
     throw new ActGuardError('FORBIDDEN', `the enrolment does not count: ${verified.reason}`, {
       hint: 'have it signed by an administrator whose key leads to a root in `approvals.roots`',

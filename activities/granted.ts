@@ -37,8 +37,17 @@ interface GrantedContext {
  *
  * @throws BACKEND_UNAVAILABLE
  */
-export async function loadGrantedApproval(deps: Deps, approvalId: string, run: string, call: string): Promise<GrantedApproval | null> {
-  const [row] = await deps.db.query<{ c: GrantedContext | null }>('select actguard.granted_context($1, $2, $3) as c', [approvalId, run, call]);
+export async function loadGrantedApproval(
+  deps: Deps,
+  approvalId: string,
+  run: string,
+  call: string,
+): Promise<GrantedApproval | null> {
+  const [row] = await deps.db.query<{ c: GrantedContext | null }>('select actguard.granted_context($1, $2, $3) as c', [
+    approvalId,
+    run,
+    call,
+  ]);
   if (!row?.c) return null;
   const proven = proveGrant(deps, row.c, { approvalId, run, call });
   if (typeof proven === 'string') {
@@ -76,10 +85,14 @@ function proveGrant(
     const { salt, args, shown, facts } = content;
     if (commitment(salt, args) !== request.argsCommitment) return 'the arguments are not those that were approved';
     if (commitment(salt, shown) !== request.shownCommitment) return 'the text is not what was shown';
-    const same = facts.length === request.facts.length && facts.every((fact, i) => {
-      const asked = request.facts[i];
-      return asked?.kind === fact.kind && asked.call === fact.call && asked.commitment === commitment(salt, fact.value);
-    });
+    const same =
+      facts.length === request.facts.length &&
+      facts.every((fact, i) => {
+        const asked = request.facts[i];
+        return (
+          asked?.kind === fact.kind && asked.call === fact.call && asked.commitment === commitment(salt, fact.value)
+        );
+      });
     if (!same) return 'the facts are not those that were approved';
     const expiresAtMs = Date.parse(request.expiresAt);
     return {

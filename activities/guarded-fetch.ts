@@ -47,12 +47,18 @@ const NEVER_LEFT =
 const MAX_ERROR_BODY_BYTES = 2048;
 
 /** Makes `ctx.fetch` for one attempt of one call. */
-export function guardedFetch(options: GuardedFetchOptions): (input: string | URL, init?: RequestInit) => Promise<Response> {
+export function guardedFetch(
+  options: GuardedFetchOptions,
+): (input: string | URL, init?: RequestInit) => Promise<Response> {
   return async (input, init = {}) => {
     const url = requestUrl(input);
     const headers = new Headers(init.headers);
     for (const { ref, value } of options.credentials) {
-      if (hostMatches(ref.host, url)) headers.set(ref.header, ref.format.replace('{}', () => value));
+      if (hostMatches(ref.host, url))
+        headers.set(
+          ref.header,
+          ref.format.replace('{}', () => value),
+        );
     }
     if (options.keyHeader && !isReadMethod(init.method)) headers.set(options.keyHeader.header, options.keyHeader.value);
     const { traffic } = options;
@@ -104,9 +110,13 @@ function requestUrl(input: string | URL): URL {
   const url = new URL(input);
   const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
-    throw new ActGuardError('HOST_FORBIDDEN', `\`${url.protocol}//${url.host}\` is not sent to: https only, http on loopback`, {
-      details: { host: url.host },
-    });
+    throw new ActGuardError(
+      'HOST_FORBIDDEN',
+      `\`${url.protocol}//${url.host}\` is not sent to: https only, http on loopback`,
+      {
+        details: { host: url.host },
+      },
+    );
   }
   if (url.username || url.password) {
     throw new ActGuardError('HOST_FORBIDDEN', 'addresses with a user name in them are not sent to', {

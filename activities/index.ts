@@ -24,7 +24,13 @@ export function shareCalls(deps: Deps): CallShared {
   for (const tool of tools.values()) {
     for (const kind of tool.manifest.proves) byKind.set(kind, [...(byKind.get(kind) ?? []), tool.manifest.modelName]);
   }
-  return { deps, grants: new Grants(deps.db), tools, secrets: new SecretSet(), provers: (kind) => byKind.get(kind) ?? [] };
+  return {
+    deps,
+    grants: new Grants(deps.db),
+    tools,
+    secrets: new SecretSet(),
+    provers: (kind) => byKind.get(kind) ?? [],
+  };
 }
 
 /** The activities of a worker. */
@@ -43,7 +49,14 @@ export function createActivities(deps: Deps): Activities {
     openRun: (input) => guarded((info) => openRun(shared, input, info)),
     callTool: (input) => guarded((info) => callTool(shared, input, info)),
     callModel: (input) =>
-      guarded((info) => callModel(deps, input, { workflowId: info.workflowId, temporalRunId: info.temporalRun, signal: info.cancelled, heartbeat: info.heartbeat })),
+      guarded((info) =>
+        callModel(deps, input, {
+          workflowId: info.workflowId,
+          temporalRunId: info.temporalRun,
+          signal: info.cancelled,
+          heartbeat: info.heartbeat,
+        }),
+      ),
     record: (input) => guarded((info) => record(shared, input, info)),
     recordAnswer: (input) => guarded(() => recordAnswer(deps, input)),
     verifyCommand: (input) => guarded(() => verifyCommand(deps, input)),

@@ -49,7 +49,11 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
   const refuse = (code: CallError['code'], message: string, kept: Json): Verdict => {
     const spentMicros = spent(undefined);
     const error: CallError = { code, message, details: { tool: tool.name } };
-    return { ...base, spentMicros, result: { kind: 'failed', error: error as unknown as Json, output: kept, spentMicros, bytes: 0 } };
+    return {
+      ...base,
+      spentMicros,
+      result: { kind: 'failed', error: error as unknown as Json, output: kept, spentMicros, bytes: 0 },
+    };
   };
   const value = raw === undefined ? null : raw;
   const problem = checkPlainJson(value);
@@ -63,14 +67,27 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
   try {
     output = secrets.json(tool.code.parseOutput(value) as Json);
   } catch (error) {
-    return refuse('OUTPUT_INVALID', error instanceof Error ? secrets.text(error.message) : 'the output does not fit its schema', rawOutput);
+    return refuse(
+      'OUTPUT_INVALID',
+      error instanceof Error ? secrets.text(error.message) : 'the output does not fit its schema',
+      rawOutput,
+    );
   }
   const minted = mintFacts(tool.code.proves as never, output, tool.manifest.facts);
   if (minted.kind === 'too-many') {
-    return refuse('TOO_MANY_FACTS', `the output proves ${minted.count} facts; at most ${tool.manifest.facts.max} are kept`, rawOutput);
+    return refuse(
+      'TOO_MANY_FACTS',
+      `the output proves ${minted.count} facts; at most ${tool.manifest.facts.max} are kept`,
+      rawOutput,
+    );
   }
   const spentMicros = spent(output);
-  return { ...base, facts: minted.facts, spentMicros, result: { kind: 'done', output, spentMicros, bytes: Buffer.byteLength(JSON.stringify(output)) } };
+  return {
+    ...base,
+    facts: minted.facts,
+    spentMicros,
+    result: { kind: 'done', output, spentMicros, bytes: Buffer.byteLength(JSON.stringify(output)) },
+  };
 }
 
 function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSet): Verdict {

@@ -36,27 +36,51 @@ export interface OpenAskInput {
   readonly reserved: Amount;
 }
 
-export type OpenAskResult = { readonly kind: 'ask'; readonly ask: Ask } | { readonly kind: 'denied'; readonly denial: Denial };
+export type OpenAskResult =
+  { readonly kind: 'ask'; readonly ask: Ask } | { readonly kind: 'denied'; readonly denial: Denial };
 
 type Opened =
-  | { kind: 'opened'; again: boolean; approvalId: string; nonce: string; expiresAtMs: number; title: string; gates: string[] }
+  | {
+      kind: 'opened';
+      again: boolean;
+      approvalId: string;
+      nonce: string;
+      expiresAtMs: number;
+      title: string;
+      gates: string[];
+    }
   | { kind: 'refused'; problem: string };
 
 /** Opens an ask, or gives the one that is open for this call. A refusal is a denial. @throws BACKEND_UNAVAILABLE */
 export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskResult> {
   const { run, call } = input.frame.input;
-  const [row] = await deps.db.query<{ c: { nowMs: number; granted: string[] } }>('select actguard.ask_context($1, $2) as c', [run, call]);
+  const [row] = await deps.db.query<{ c: { nowMs: number; granted: string[] } }>(
+    'select actguard.ask_context($1, $2) as c',
+    [run, call],
+  );
   const nowMs = row?.c.nowMs ?? 0;
   const gates = askedGates(input, row?.c.granted ?? []);
-  if (!gates) return denied('POLICY_ERROR', 'a gate that refused is not in the active policies', 'tell the user that the policies changed', {});
+  if (!gates)
+    return denied(
+      'POLICY_ERROR',
+      'a gate that refused is not in the active policies',
+      'tell the user that the policies changed',
+      {},
+    );
 
   const content = contentOf(input);
   const request = makeRequest(input, content, gates, nowMs, nowMs + deps.config.approvals.ttlMs);
   const text = requestText(request);
-  const bytes = text.kind === 'ok' ? utf8Bytes(text.value).length + utf8Bytes(canonicalize(content as unknown as Json)).length : 0;
+  const bytes =
+    text.kind === 'ok' ? utf8Bytes(text.value).length + utf8Bytes(canonicalize(content as unknown as Json)).length : 0;
   if (text.kind === 'invalid' || bytes > MAX_APPROVAL_REQUEST_BYTES) {
-    const why = text.kind === 'invalid' ? text.reason : `it has ${bytes} bytes, at most ${MAX_APPROVAL_REQUEST_BYTES} can be read`;
-    return denied('LIMIT_EXCEEDED', `an approver cannot be asked: ${why}`, 'make a smaller call', { tool: input.tool.name });
+    const why =
+      text.kind === 'invalid'
+        ? text.reason
+        : `it has ${bytes} bytes, at most ${MAX_APPROVAL_REQUEST_BYTES} can be read`;
+    return denied('LIMIT_EXCEEDED', `an approver cannot be asked: ${why}`, 'make a smaller call', {
+      tool: input.tool.name,
+    });
   }
   const title = titleOf(content.shown);
   const [opened] = await deps.db.query<{ o: Opened }>('select actguard.open_approval($1::jsonb) as o', [
@@ -90,7 +114,12 @@ function askedGates(input: OpenAskInput, granted: readonly string[]): AskedGate[
   for (const id of new Set([...input.gates, ...granted])) {
     const gate = input.policy.gate(id);
     if (gate) {
-      gates.push({ id, sha256: gate.sha256, roles: gate.roles.length > 0 ? [...gate.roles] : ['approver'], quorum: gate.quorum });
+      gates.push({
+        id,
+        sha256: gate.sha256,
+        roles: gate.roles.length > 0 ? [...gate.roles] : ['approver'],
+        quorum: gate.quorum,
+      });
     } else if (input.gates.includes(id)) {
       return null;
     }
@@ -176,19 +205,36 @@ function entriesOf(input: OpenAskInput, request: ApprovalRequest, content: Appro
 /** One line for lists, queries and the run's details. */
 function titleOf(shown: string): string {
   const line = escapeHidden(shown.replaceAll(/\s+/g, ' ').trim());
-  return line.length > MAX_STATEMENT_TEXT_CHARS ? `${line.slice(0, MAX_STATEMENT_TEXT_CHARS - 1).toWellFormed()}…` : line;
+  return line.length > MAX_STATEMENT_TEXT_CHARS
+    ? `${line.slice(0, MAX_STATEMENT_TEXT_CHARS - 1).toWellFormed()}…`
+    : line;
 }
 
 function refused(problem: string, tool: string): OpenAskResult {
   switch (problem) {
     case 'too_many':
-      return denied('LIMIT_EXCEEDED', `this run waits for ${MAX_OPEN_ASKS} approvals already`, 'wait until they are answered, then try again', {
-        limit: MAX_OPEN_ASKS,
-      });
+      return denied(
+        'LIMIT_EXCEEDED',
+        `this run waits for ${MAX_OPEN_ASKS} approvals already`,
+        'wait until they are answered, then try again',
+        {
+          limit: MAX_OPEN_ASKS,
+        },
+      );
     case 'again_and_again':
-      return denied('APPROVAL_INVALID', `this call was asked ${MAX_ASKS_PER_CALL} times already`, 'tell the user that it was not approved', { tool });
+      return denied(
+        'APPROVAL_INVALID',
+        `this call was asked ${MAX_ASKS_PER_CALL} times already`,
+        'tell the user that it was not approved',
+        { tool },
+      );
     case 'clock':
-      return denied('BACKEND_UNAVAILABLE', 'the expiry of the ask does not fit the clock of the database', 'try again later', { tool });
+      return denied(
+        'BACKEND_UNAVAILABLE',
+        'the expiry of the ask does not fit the clock of the database',
+        'try again later',
+        { tool },
+      );
     default:
       return denied('FORBIDDEN', 'this run may not ask', 'stop and tell the user', { tool });
   }

@@ -26,7 +26,11 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
   const agent = deps.config.agents.find((a) => a.name === input.principal.agent);
   if (!agent) {
     const known = deps.config.agents.map((a) => a.name).join(', ');
-    return denied(deny('NOT_FOUND', `there is no agent ${quote(input.principal.agent)}`, `use one of: ${known}`, { agent: input.principal.agent }));
+    return denied(
+      deny('NOT_FOUND', `there is no agent ${quote(input.principal.agent)}`, `use one of: ${known}`, {
+        agent: input.principal.agent,
+      }),
+    );
   }
   const problem = checkRequest(agent, input, deps.config.runLimit);
   if (problem) return denied(problem);
@@ -36,7 +40,14 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
   if (input.mode === 'agent') {
     model = await openedModel(deps, agent, input);
     if (model.price === null) {
-      return denied(deny('PRICE_UNKNOWN', `no price is known for model ${quote(model.name)}`, 'add it to `prices` in the configuration', { model: model.name }));
+      return denied(
+        deny(
+          'PRICE_UNKNOWN',
+          `no price is known for model ${quote(model.name)}`,
+          'add it to `prices` in the configuration',
+          { model: model.name },
+        ),
+      );
     }
   }
   const grant: Omit<Grant, 'workflowId' | 'openedAtMs'> = {
@@ -64,10 +75,17 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
 
 function checkRequest(agent: Agent, input: OpenRunInput, ceiling: Limit): Denial | null {
   if (input.mode === 'agent' && !agent.model) {
-    return deny('CONFIG_INVALID', `agent ${quote(agent.name)} has no model`, 'give it a `model`, or use it in a session', { agent: agent.name });
+    return deny(
+      'CONFIG_INVALID',
+      `agent ${quote(agent.name)} has no model`,
+      'give it a `model`, or use it in a session',
+      { agent: agent.name },
+    );
   }
   if (Buffer.byteLength(input.input) > MAX_INPUT_BYTES) {
-    return deny('LIMIT_EXCEEDED', `the request is larger than ${MAX_INPUT_BYTES} bytes`, 'shorten it', { limitBytes: MAX_INPUT_BYTES });
+    return deny('LIMIT_EXCEEDED', `the request is larger than ${MAX_INPUT_BYTES} bytes`, 'shorten it', {
+      limitBytes: MAX_INPUT_BYTES,
+    });
   }
   for (const unit of ['usdMicros', 'tokens', 'calls'] as const) {
     const [asked, most] = [input.budget?.[unit], ceiling[unit]];
@@ -114,12 +132,30 @@ async function store(
     },
     content: asked.content,
   });
-  const [row] = await deps.db.query<{ answer: string; freeze: { scope: string; value: string; by: string; reason: string } | null }>(
-    'select actguard.freeze_of($2, $3, $4, $5, null) as freeze, actguard.open_run($1::jsonb) as answer',
-    [pgJson({ run: input.run, tenant, user, agent, mode: input.mode, workflowId: info.workflowId, temporalRun: info.temporalRun, grant, entries: [entry] }), tenant, input.run, user, agent],
-  );
+  const [row] = await deps.db.query<{
+    answer: string;
+    freeze: { scope: string; value: string; by: string; reason: string } | null;
+  }>('select actguard.freeze_of($2, $3, $4, $5, null) as freeze, actguard.open_run($1::jsonb) as answer', [
+    pgJson({
+      run: input.run,
+      tenant,
+      user,
+      agent,
+      mode: input.mode,
+      workflowId: info.workflowId,
+      temporalRun: info.temporalRun,
+      grant,
+      entries: [entry],
+    }),
+    tenant,
+    input.run,
+    user,
+    agent,
+  ]);
   if (row?.answer === 'taken') {
-    return deny('CONFLICT', `run ${quote(input.run)} was opened before`, 'start a new run; a run id is used once', { run: input.run });
+    return deny('CONFLICT', `run ${quote(input.run)} was opened before`, 'start a new run; a run id is used once', {
+      run: input.run,
+    });
   }
   return row?.freeze ? frozen(row.freeze) : null;
 }

@@ -23,8 +23,16 @@ export async function reconcileCall(
 ): Promise<{ verdict: Verdict; resolved: JsonObject | null }> {
   const { tool } = prepared;
   const { reconcile } = tool.code;
-  if (!reconcile) return { verdict: unknown(prepared, `the worker of ${tool.name} stopped before it recorded an outcome`), resolved: null };
-  const asking = { ...tool, code: { ...tool.code, execute: reconcile }, manifest: { ...tool.manifest, effect: 'read' as const } };
+  if (!reconcile)
+    return {
+      verdict: unknown(prepared, `the worker of ${tool.name} stopped before it recorded an outcome`),
+      resolved: null,
+    };
+  const asking = {
+    ...tool,
+    code: { ...tool.code, execute: reconcile },
+    manifest: { ...tool.manifest, effect: 'read' as const },
+  };
   const attempt = await runTool({
     tool: asking,
     args: prepared.args,
@@ -35,7 +43,8 @@ export async function reconcileCall(
     renew: () => renewClaim(shared.deps.db, prepared.claim.run, prepared.claim.call, prepared.claim.token, LEASE_MS),
     heartbeat: info.heartbeat,
     cancelled: info.cancelled,
-    log: (message, data) => shared.deps.log('info', shared.secrets.text(message), data === undefined ? undefined : shared.secrets.json(data)),
+    log: (message, data) =>
+      shared.deps.log('info', shared.secrets.text(message), data === undefined ? undefined : shared.secrets.json(data)),
   });
   const answer = readAnswer(attempt);
   if (answer.kind === 'happened') {
@@ -44,10 +53,21 @@ export async function reconcileCall(
   }
   const settledAtMs = claimed.lastClaimMs + tool.manifest.timeoutMs + tool.manifest.settlesWithinMs;
   if (answer.kind === 'neverWill' && claimed.nowMs >= settledAtMs) {
-    const verdict = judge(tool, { kind: 'threw', error: new Error('the receiver says that it never happened'), trace: { nothingLeft: true, onlyStatus: null } }, shared.secrets);
+    const verdict = judge(
+      tool,
+      {
+        kind: 'threw',
+        error: new Error('the receiver says that it never happened'),
+        trace: { nothingLeft: true, onlyStatus: null },
+      },
+      shared.secrets,
+    );
     return { verdict: { ...verdict, breaker: 'none' }, resolved: { resolvedBy: 'reconcile' } };
   }
-  return { verdict: unknown(prepared, `the receiver of ${tool.name} cannot say yet whether it happened`), resolved: null };
+  return {
+    verdict: unknown(prepared, `the receiver of ${tool.name} cannot say yet whether it happened`),
+    resolved: null,
+  };
 }
 
 /** Anything that is not one of the three answers is `stillUnknown`. */

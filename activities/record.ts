@@ -17,11 +17,20 @@ export async function record(shared: CallShared, input: RecordInput, info: OpenI
         run: input.run,
         key: 'closed',
         atMs: Date.now(),
-        data: { user: grant.principal.user, agent: grant.principal.agent, status: input.closed.status, lastSeq: input.closed.lastSeq },
+        data: {
+          user: grant.principal.user,
+          agent: grant.principal.agent,
+          status: input.closed.status,
+          lastSeq: input.closed.lastSeq,
+        },
       }),
     );
   }
   await shared.deps.db.query('select actguard.record_run($1::jsonb)', [
-    pgJson({ run: input.run, entries, ...(input.closed ? { status: input.closed.status, lastSeq: input.closed.lastSeq } : {}) }),
+    pgJson({
+      run: input.run,
+      entries,
+      ...(input.closed ? { status: input.closed.status, lastSeq: input.closed.lastSeq } : {}),
+    }),
   ]);
 }

@@ -72,7 +72,12 @@ function duplicateRefusal(answer: Extract<ClaimAnswer, { kind: 'duplicate' }>, p
       );
     case 'claimed':
     case 'retrying':
-      return deny('IN_PROGRESS', `${prepared.tool.name} is being done with these arguments by another call`, 'wait for that call', details);
+      return deny(
+        'IN_PROGRESS',
+        `${prepared.tool.name} is being done with these arguments by another call`,
+        'wait for that call',
+        details,
+      );
     case 'unknown':
     case 'failed':
       return deny(
@@ -93,7 +98,13 @@ function rateRefusal({ tool, grant, args, claim }: Prepared, retryAfterMs: numbe
   const value =
     typeof scope === 'object'
       ? JSON.stringify(args[scope.argument] ?? null)
-      : { run: claim.run, user: grant.principal.user, tenant: grant.principal.tenant, agent: grant.principal.agent, tool: tool.name }[scope];
+      : {
+          run: claim.run,
+          user: grant.principal.user,
+          tenant: grant.principal.tenant,
+          agent: grant.principal.agent,
+          tool: tool.name,
+        }[scope];
   return rateLimited({
     tool: tool.name,
     scope: typeof scope === 'object' ? scope.argument : scope,
@@ -121,4 +132,3 @@ export function doneResult(stored: StoredResult, prepared: Prepared, repeats: st
     ...(repeats === null ? {} : { repeats }),
   };
 }
-

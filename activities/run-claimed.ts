@@ -42,7 +42,8 @@ export async function runClaimed(
     renew: () => renewClaim(deps.db, input.run, input.call, prepared.claim.token, LEASE_MS),
     heartbeat: info.heartbeat,
     cancelled: info.cancelled,
-    log: (message, data) => deps.log('info', shared.secrets.text(message), data === undefined ? undefined : shared.secrets.json(data)),
+    log: (message, data) =>
+      deps.log('info', shared.secrets.text(message), data === undefined ? undefined : shared.secrets.json(data)),
   });
   const verdict = judge(tool, attempt, shared.secrets);
   const delayMs = retryDelay(prepared, claimed, verdict, input, info);
@@ -62,14 +63,23 @@ function receiverStillKnows(prepared: Prepared, claimed: Claimed): boolean {
 }
 
 /** RT1: Temporal's retries, only for kinds in `retry.on`, never for a write that may have landed without a receiver's key. */
-function retryDelay(prepared: Prepared, claimed: Claimed, verdict: Verdict, input: CallToolInput, info: CallInfo): number | null {
+function retryDelay(
+  prepared: Prepared,
+  claimed: Claimed,
+  verdict: Verdict,
+  input: CallToolInput,
+  info: CallInfo,
+): number | null {
   const { retry, effect, idempotency } = prepared.tool.manifest;
   if (!retry || verdict.state === 'succeeded' || verdict.failure === null || info.cancelled.aborted) return null;
   if (effect === 'write' && !idempotency?.receiver) return null;
   if (!retry.on.includes(verdict.failure)) return null;
   const failures = claimed.failures + 1;
   if (failures >= retry.maximumAttempts) return null;
-  const delayMs = Math.min(retry.initialIntervalMs * retry.backoffCoefficient ** (failures - 1), retry.maximumIntervalMs);
+  const delayMs = Math.min(
+    retry.initialIntervalMs * retry.backoffCoefficient ** (failures - 1),
+    retry.maximumIntervalMs,
+  );
   return Date.now() + delayMs < input.deadlineMs ? delayMs : null;
 }
 
@@ -84,7 +94,11 @@ async function finish(
 ): Promise<CallToolResult> {
   const provedAtMs = Date.now();
   const facts = verdict.facts.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
-  const result: StoredResult | null = verdict.result && { ...verdict.result, facts: facts as unknown as Json, provedAtMs };
+  const result: StoredResult | null = verdict.result && {
+    ...verdict.result,
+    facts: facts as unknown as Json,
+    provedAtMs,
+  };
   const shown = result?.output === undefined ? { data: {}, content: null } : committed('output', result.output);
   const error = errorOf(verdict);
   const entry = callEntry(
@@ -102,11 +116,18 @@ async function finish(
     },
     error ? { ...shown.content, error: error as unknown as Json } : shown.content,
   );
-  const stored = verdict.state === 'unknown' ? { ...result, kind: 'failed' as const, spentMicros: verdict.spentMicros, bytes: 0 } : result;
+  const stored =
+    verdict.state === 'unknown'
+      ? { ...result, kind: 'failed' as const, spentMicros: verdict.spentMicros, bytes: 0 }
+      : result;
   const answer = await write(shared, prepared, verdict, verdict.state, stored, [entry], resolved);
   if (answer.kind === 'late') return late(shared, prepared, verdict, stored, answer);
   if (verdict.state === 'unknown') return { kind: 'unknown', reason: verdict.reason, spentMicros: verdict.spentMicros };
-  return doneResult(stored ?? { kind: 'done', output: null, spentMicros: 0, bytes: 4 }, { ...prepared, frame: { ...prepared.frame, input } }, null);
+  return doneResult(
+    stored ?? { kind: 'done', output: null, spentMicros: 0, bytes: 4 },
+    { ...prepared, frame: { ...prepared.frame, input } },
+    null,
+  );
 }
 
 function write(

@@ -23,7 +23,13 @@ export interface Trace {
 export interface AttemptOptions {
   readonly tool: Tool;
   readonly args: Json;
-  readonly identity: { readonly run: string; readonly call: string; readonly user: string; readonly tenant: string; readonly agent: string };
+  readonly identity: {
+    readonly run: string;
+    readonly call: string;
+    readonly user: string;
+    readonly tenant: string;
+    readonly agent: string;
+  };
   readonly idempotencyKey: string;
   readonly credentials: readonly Credential[];
   /** Monotonic time before the claim was asked for: its lease cannot end earlier than this plus LEASE_MS. */
@@ -65,7 +71,9 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
     const stop = (kind: 'timeout' | 'cancelled' | 'lease-lost'): void => {
       const at = trace();
       // the tool must see why it is stopped before anybody else acts on it
-      abort.abort(new DOMException(`the call was stopped: ${kind}`, kind === 'timeout' ? 'TimeoutError' : 'AbortError'));
+      abort.abort(
+        new DOMException(`the call was stopped: ${kind}`, kind === 'timeout' ? 'TimeoutError' : 'AbortError'),
+      );
       finish({ kind, trace: at });
     };
     const timer = setTimeout(() => stop('timeout'), tool.manifest.timeoutMs);

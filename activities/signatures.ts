@@ -25,7 +25,12 @@ export function verifySignature(publicKey: Uint8Array, message: Uint8Array, sign
   if (publicKey.length !== 32 || signature.length !== 64 || !isSoundKey(publicKey)) return false;
   try {
     const x = Buffer.from(publicKey).toString('base64url');
-    return nodeVerify(null, message, createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }), signature);
+    return nodeVerify(
+      null,
+      message,
+      createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }),
+      signature,
+    );
   } catch {
     return false;
   }

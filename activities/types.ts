@@ -184,7 +184,12 @@ export interface RecordAnswerInput extends RunInput {
 }
 
 export type RecordAnswerResult =
-  | { readonly kind: 'accepted'; readonly decision: 'approve' | 'reject'; readonly complete: boolean; readonly person: string }
+  | {
+      readonly kind: 'accepted';
+      readonly decision: 'approve' | 'reject';
+      readonly complete: boolean;
+      readonly person: string;
+    }
   | { readonly kind: 'rejected'; readonly reason: string };
 
 export interface VerifyCommandInput extends RunInput {

@@ -24,6 +24,12 @@ export interface SecretRef {
   readonly format: string;
 }
 
+/** A `Response` whose `json()` may be returned as it is: outputSchema judges it. */
+export interface ToolResponse extends Omit<Response, 'json'> {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- checked by outputSchema at run time
+  readonly json: () => Promise<any>;
+}
+
 /** What a tool's `execute` gets besides its arguments. */
 export interface ToolContext {
   readonly run: string;
@@ -36,13 +42,16 @@ export interface ToolContext {
   /** The same on every attempt of this call: give it to a receiver that honours one. */
   readonly idempotencyKey: string;
   /** `fetch` that throws on a failing status, sets the receiver's key header and injects credentials for their host. */
-  readonly fetch: (input: string | URL, init?: RequestInit) => Promise<Response>;
+  readonly fetch: (input: string | URL, init?: RequestInit) => Promise<ToolResponse>;
   /** A line for the worker's log, scrubbed. */
   readonly log: (message: string, data?: Json) => void;
 }
 
 /** Answer of `reconcile`. */
-export type Reconciled = { readonly kind: 'happened'; readonly result: Json } | { readonly kind: 'neverWill' } | { readonly kind: 'stillUnknown' };
+export type Reconciled =
+  | { readonly kind: 'happened'; readonly result: Json }
+  | { readonly kind: 'neverWill' }
+  | { readonly kind: 'stillUnknown' };
 
 type Field<T> = Extract<keyof T, string>;
 /** Fields of an object, or of the elements of a list. */
@@ -99,7 +108,8 @@ export interface ToolOptions<I extends z.ZodObject, O extends z.ZodType> {
   readonly repeatable?: boolean;
   readonly definiteStatuses?: readonly number[];
   readonly reconcile?: (args: z.output<I>, ctx: ToolContext) => Promise<Reconciled>;
-  readonly cost?: { readonly usd: number } | { readonly maxUsd: number; readonly actual: (output: z.output<O>) => number };
+  readonly cost?:
+    { readonly usd: number } | { readonly maxUsd: number; readonly actual: (output: z.output<O>) => number };
   readonly credentials?: { readonly [localName: string]: SecretRef };
   readonly classify?: (error: unknown) => FailureKind | undefined;
 }
@@ -116,14 +126,18 @@ export interface Tool<I = unknown, O = unknown> {
 
 /** The functions of a tool, untyped: `callTool` parses before and after. */
 export interface ToolCode {
-  /** Parses strictly; throws ZodError. */
+  /** Parses strictly and stably (O4) into the one canonical form; throws ARGUMENTS_INVALID. */
   readonly parseInput: (value: unknown) => unknown;
+  /** The output as plain JSON; throws OUTPUT_INVALID. */
   readonly parseOutput: (value: unknown) => unknown;
   readonly execute: (args: never, ctx: ToolContext) => unknown;
   readonly describe: ((args: never) => string) | null;
   /** Rules in order of the arguments as written. */
   readonly rules: readonly { readonly argument: string; readonly rules: readonly Rule[]; readonly optional: boolean }[];
-  readonly proves: { readonly [field: string]: string } | ((output: never) => readonly { readonly kind: string; readonly value: string }[]) | null;
+  readonly proves:
+    | { readonly [field: string]: string }
+    | ((output: never) => readonly { readonly kind: string; readonly value: string }[])
+    | null;
   readonly key: ((args: never) => string) | null;
   readonly reconcile: ((args: never, ctx: ToolContext) => Promise<Reconciled>) | null;
   readonly actualUsd: ((output: never) => number) | null;

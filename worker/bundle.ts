@@ -6,7 +6,9 @@ import { bundleWorkflowCode, type WorkflowBundle } from '@temporalio/worker';
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 
 /** The same converter for client, worker, replay and bundle: it never throws on a message that does not decode. */
-export const payloadConverterPath = fileURLToPath(new URL(`../workflows/payload-converter.${extension}`, import.meta.url));
+export const payloadConverterPath = fileURLToPath(
+  new URL(`../workflows/payload-converter.${extension}`, import.meta.url),
+);
 const workflowsPath = fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url));
 const prebuilt = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
 
@@ -21,7 +23,14 @@ export function makeBundle(): Promise<WorkflowBundle> {
   return bundleWorkflowCode({
     workflowsPath,
     payloadConverterPath,
-    logger: { log: quiet, trace: quiet, debug: quiet, info: quiet, warn: quiet, error: (message: string) => process.stderr.write(`${message}\n`) },
+    logger: {
+      log: quiet,
+      trace: quiet,
+      debug: quiet,
+      info: quiet,
+      warn: quiet,
+      error: (message: string) => process.stderr.write(`${message}\n`),
+    },
   });
 }
 

@@ -29,7 +29,12 @@ export interface WorkerOptions {
   readonly config: Config;
   /** Folder of the configuration: policies are relative to it. */
   readonly configDirectory: string;
-  readonly temporal: { readonly address: string; readonly namespace: string; readonly apiKey?: string; readonly tls?: boolean };
+  readonly temporal: {
+    readonly address: string;
+    readonly namespace: string;
+    readonly apiKey?: string;
+    readonly tls?: boolean;
+  };
   readonly databaseUrl: string;
   readonly smtpUrl: string | null;
   /** Set on a dev stack: its state directory, where the dev keys lie. */
@@ -51,7 +56,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const { config, log } = options;
   const policies = resolve(options.configDirectory, config.policies);
   const agents = config.agents.map((a) => a.name);
-  const policy: PolicyEngine = loadPolicyDirectory(policies, config.tools.map((t) => t.manifest), agents);
+  const policy: PolicyEngine = loadPolicyDirectory(
+    policies,
+    config.tools.map((t) => t.manifest),
+    agents,
+  );
   const environment = options.environment ?? { ...process.env };
   const db = connectDatabase(options.databaseUrl);
   let connection: NativeConnection | undefined;
@@ -59,7 +68,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     await untilReachable('Postgres', log, options.signal, () => migrate(options.databaseUrl));
     connection = await untilReachable('Temporal', log, options.signal, () => connectTemporal(options));
     await checkSearchAttributes(connection, options.temporal.namespace);
-    const dev = options.devDirectory === null ? null : devApprover(options.devDirectory, userInfo().username, Date.now());
+    const dev =
+      options.devDirectory === null ? null : devApprover(options.devDirectory, userInfo().username, Date.now());
     const roots = dev ? [...config.approvals.roots, dev.rootKeyId] : config.approvals.roots;
     if (dev) await ensureDevApprover({ db, roots, dev: true }, dev);
     const secrets = environmentSecrets(environment);
@@ -119,7 +129,9 @@ function forgetSecrets(config: Config): void {
 
 /** A logger that writes one line of JSON to standard error. */
 export const jsonLog: Deps['log'] = (level, message, data?: Json) => {
-  process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), level, message, ...(data === undefined ? {} : { data }) })}\n`);
+  process.stderr.write(
+    `${JSON.stringify({ at: new Date().toISOString(), level, message, ...(data === undefined ? {} : { data }) })}\n`,
+  );
 };
 
 /** The folder of a configuration file. */

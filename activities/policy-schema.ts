@@ -1,0 +1,101 @@
+/**
+ * The Cedar schema of a deployment, generated from its tools: a policy that names a tool, an argument, an agent or a
+ * gate that does not exist does not load.
+ */
+import type { SchemaJson } from '@cedar-policy/cedar-wasm/nodejs';
+import type { ToolManifest } from '../governance/tool.ts';
+import { argumentsField, cedarType } from './policy-fields.ts';
+import type { Field, RecordField } from './policy-fields.ts';
+
+/** Every tool is a member of the one that is its effect: `action in Action::"read"`. */
+export const ACTION_GROUPS = ['read', 'write'] as const;
+
+/** What a policy may look at in a call of one tool. */
+export interface ToolFields {
+  readonly tool: ToolManifest;
+  /** `context`. */
+  readonly context: RecordField;
+  /** `resource`. */
+  readonly resource: RecordField;
+}
+
+/** Names that the generated schema knows. */
+export interface PolicyWorld {
+  readonly tools: ReadonlyMap<string, ToolFields>;
+  readonly agents: readonly string[];
+  /** Gates of the set, in order of appearance. */
+  readonly gates: readonly string[];
+}
+
+/** The world of a set of tools, agents and gates. */
+export function policyWorld(
+  tools: readonly ToolManifest[],
+  agents: readonly string[],
+  gates: readonly string[],
+): PolicyWorld {
+  const entries = tools.map(
+    (tool) =>
+      [tool.name, { tool, context: contextField(tool, gates.length > 0), resource: resourceField(tool) }] as const,
+  );
+  return { tools: new Map(entries), agents: [...new Set(agents)], gates };
+}
+
+/** Cedar's JSON schema of a world. Types that list their members (Agent, Gate) refuse every other name. */
+export function cedarSchema(world: PolicyWorld): SchemaJson<string> {
+  const [gate, ...gates] = world.gates;
+  const [agent, ...agents] = world.agents;
+  const actions = [...world.tools.values()].map(({ tool, context }) => [
+    tool.name,
+    {
+      memberOf: [{ id: tool.effect }],
+      appliesTo: { principalTypes: ['User'], resourceTypes: ['Tool'], context: cedarType(context) },
+    },
+  ]);
+  return {
+    '': {
+      entityTypes: {
+        Tenant: {},
+        Group: {},
+        User: { memberOfTypes: ['Group', 'Tenant'] },
+        Agent: agent === undefined ? {} : { enum: [agent, ...agents] },
+        Tool: { shape: cedarType(resourceField(null)) },
+        ...(gate === undefined ? {} : { Gate: { enum: [gate, ...gates] } }),
+      },
+      actions: Object.fromEntries([...ACTION_GROUPS.map((group) => [group, {}]), ...actions]),
+    },
+  } as SchemaJson<string>;
+}
+
+const TEXT: Field = { kind: 'string', values: null };
+const LONG: Field = { kind: 'long' };
+
+/** Attributes of a call's context. Money left is in whole cents, rounded down; absent: not limited. */
+function contextField(tool: ToolManifest, gated: boolean): RecordField {
+  return record({
+    args: argumentsField(tool.inputJsonSchema),
+    facts: { kind: 'set', element: record({ kind: TEXT, value: TEXT }) },
+    ...(gated ? { approved: { kind: 'set', element: { kind: 'entity', type: 'Gate' } } as Field } : {}),
+    left: record({ usdCents: LONG, tokens: LONG, calls: LONG }, false),
+    callsSoFar: LONG,
+    now: { kind: 'datetime' },
+    nowMs: LONG,
+    tenant: { kind: 'entity', type: 'Tenant' },
+    agent: { kind: 'entity', type: 'Agent' },
+    effect: { kind: 'string', values: [tool.effect] },
+    reach: { kind: 'string', values: [tool.reach] },
+    run: TEXT,
+  });
+}
+
+function resourceField(tool: ToolManifest | null): RecordField {
+  return record({
+    name: { kind: 'string', values: tool && [tool.name] },
+    effect: { kind: 'string', values: tool && [tool.effect] },
+    reach: { kind: 'string', values: tool && [tool.reach] },
+  });
+}
+
+function record(fields: { readonly [name: string]: Field }, required = true): RecordField {
+  const attributes = Object.entries(fields).map(([name, field]) => [name, { field, required }] as const);
+  return { kind: 'record', attributes: new Map(attributes), leftOut: new Map() };
+}

@@ -36,8 +36,13 @@ export interface ReadApproval {
 type Rows = Pick<Database, 'query'>;
 
 /** Asks, newest first, at most 200. @throws BACKEND_UNAVAILABLE */
-export async function listApprovals(db: Rows, filter: { tenant?: string; state?: string } = {}): Promise<ListedApproval[]> {
-  const rows = await db.query<{ a: ListedApproval }>('select actguard.list_approvals($1::jsonb) as a', [JSON.stringify(filter)]);
+export async function listApprovals(
+  db: Rows,
+  filter: { tenant?: string; state?: string } = {},
+): Promise<ListedApproval[]> {
+  const rows = await db.query<{ a: ListedApproval }>('select actguard.list_approvals($1::jsonb) as a', [
+    JSON.stringify(filter),
+  ]);
   return rows.map((row) => row.a);
 }
 
@@ -48,23 +53,41 @@ export async function listApprovals(db: Rows, filter: { tenant?: string; state?:
  */
 export async function readApproval(db: Rows, approvalId: string): Promise<ReadApproval> {
   const [row] = await db.query<{
-    a: { request: string; content: ApprovalContent | null; state: string; title: string; answers: ReadApproval['answers'] } | null;
+    a: {
+      request: string;
+      content: ApprovalContent | null;
+      state: string;
+      title: string;
+      answers: ReadApproval['answers'];
+    } | null;
   }>('select actguard.read_approval($1) as a', [approvalId]);
   if (!row?.a) {
-    throw new ActGuardError('NOT_FOUND', `there is no ask \`${approvalId}\``, { hint: 'list them with `actguard approvals`' });
+    throw new ActGuardError('NOT_FOUND', `there is no ask \`${approvalId}\``, {
+      hint: 'list them with `actguard approvals`',
+    });
   }
   const { content, state, title, answers } = row.a;
   const request = parseRequest(row.a.request);
-  if (request.kind === 'invalid' || request.value.approvalId !== approvalId) throw damaged(approvalId, 'its request is damaged');
+  if (request.kind === 'invalid' || request.value.approvalId !== approvalId)
+    throw damaged(approvalId, 'its request is damaged');
   if (!content) throw damaged(approvalId, 'its content was erased');
   if (!fits(request.value, content)) throw damaged(approvalId, 'its content is not what was asked');
   return { request: request.value, content, state, title, answers };
 }
 
 /** The signal that answers a request. `reject` and `approve` are both signed: a rejection is evidence too. */
-export function makeAnswer(request: ApprovalRequest, decision: 'approve' | 'reject', key: SigningKey, nowMs: number): ApprovalSignal {
+export function makeAnswer(
+  request: ApprovalRequest,
+  decision: 'approve' | 'reject',
+  key: SigningKey,
+  nowMs: number,
+): ApprovalSignal {
   const payload = approvalStatement(request, decision, key.person, key.keyId, new Date(nowMs).toISOString());
-  return { approvalId: request.approvalId, nonce: request.nonce, envelope: signEnvelope(APPROVAL_PAYLOAD_TYPE, payload, [key]) };
+  return {
+    approvalId: request.approvalId,
+    nonce: request.nonce,
+    envelope: signEnvelope(APPROVAL_PAYLOAD_TYPE, payload, [key]),
+  };
 }
 
 /** Sends an answer to the request's run; whether it counts is decided there. */
@@ -79,7 +102,10 @@ function fits(request: ApprovalRequest, content: ApprovalContent): boolean {
       commitment(salt, args) === request.argsCommitment &&
       commitment(salt, shown) === request.shownCommitment &&
       facts.length === request.facts.length &&
-      facts.every((fact, i) => commitment(salt, fact.value) === request.facts[i]?.commitment && fact.kind === request.facts[i].kind)
+      facts.every(
+        (fact, i) =>
+          commitment(salt, fact.value) === request.facts[i]?.commitment && fact.kind === request.facts[i].kind,
+      )
     );
   } catch {
     return false;

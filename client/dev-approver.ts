@@ -41,5 +41,7 @@ function devKey(file: string, person: string): SigningKey {
   if (!existsSync(file)) writeKeyFile(file, generateKey(person, true), null);
   const key = readKeyFile(file, null);
   if (key.dev) return key;
-  throw new ActGuardError('ARGUMENTS_INVALID', `\`${file}\` is not a dev key`, { hint: 'move it away; the dev stack makes a new one' });
+  throw new ActGuardError('ARGUMENTS_INVALID', `\`${file}\` is not a dev key`, {
+    hint: 'move it away; the dev stack makes a new one',
+  });
 }

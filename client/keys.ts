@@ -58,13 +58,16 @@ export function signEnvelope(payloadType: string, payload: Uint8Array, keys: rea
 export function writeKeyFile(file: string, key: SigningKey, passphrase: string | null): void {
   const secret = key.privateKey.export({ format: 'der', type: 'pkcs8' });
   const head = { kind: FILE_KIND, v: 1, person: key.person, dev: key.dev, publicKey: toBase64(key.publicKey) };
-  const body = passphrase === null ? { privateKey: toBase64(secret) } : { encrypted: encrypt(secret, passphrase, aadOf(head)) };
+  const body =
+    passphrase === null ? { privateKey: toBase64(secret) } : { encrypted: encrypt(secret, passphrase, aadOf(head)) };
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   try {
     writeFileSync(file, `${JSON.stringify({ ...head, ...body }, null, 2)}\n`, { flag: 'wx', mode: 0o600 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    throw new ActGuardError('CONFLICT', `the file \`${file}\` exists already`, { hint: 'name another file; keys are never overwritten' });
+    throw new ActGuardError('CONFLICT', `the file \`${file}\` exists already`, {
+      hint: 'name another file; keys are never overwritten',
+    });
   }
 }
 
@@ -72,7 +75,12 @@ export function writeKeyFile(file: string, key: SigningKey, passphrase: string |
 export function readKeyHead(file: string): { person: string; dev: boolean; keyId: string; encrypted: boolean } {
   const fields = readFields(file);
   const publicKey = bytesOf(fields['publicKey'], file);
-  return { person: String(fields['person']), dev: fields['dev'] === true, keyId: fingerprintOf(publicKey), encrypted: 'encrypted' in fields };
+  return {
+    person: String(fields['person']),
+    dev: fields['dev'] === true,
+    keyId: fingerprintOf(publicKey),
+    encrypted: 'encrypted' in fields,
+  };
 }
 
 /**
@@ -87,7 +95,9 @@ export function readKeyFile(file: string, passphrase: string | null): SigningKey
   let secret: Uint8Array;
   if ('encrypted' in fields) {
     if (passphrase === null) {
-      throw new ActGuardError('UNAUTHENTICATED', `the key in \`${file}\` is encrypted`, { hint: 'give its passphrase' });
+      throw new ActGuardError('UNAUTHENTICATED', `the key in \`${file}\` is encrypted`, {
+        hint: 'give its passphrase',
+      });
     }
     secret = decrypt(fields['encrypted'], passphrase, aadOf(head), file);
   } else {
@@ -95,7 +105,11 @@ export function readKeyFile(file: string, passphrase: string | null): SigningKey
   }
   let key: SigningKey;
   try {
-    key = withPublic(createPrivateKey({ key: Buffer.from(secret), format: 'der', type: 'pkcs8' }), String(person), dev === true);
+    key = withPublic(
+      createPrivateKey({ key: Buffer.from(secret), format: 'der', type: 'pkcs8' }),
+      String(person),
+      dev === true,
+    );
   } catch {
     throw noKeyFile(file);
   }
@@ -143,7 +157,9 @@ function readFields(file: string): { [field: string]: unknown } {
   try {
     text = readFileSync(file, 'utf8');
   } catch {
-    throw new ActGuardError('NOT_FOUND', `there is no readable key file \`${file}\``, { hint: 'make one with `actguard keys generate`' });
+    throw new ActGuardError('NOT_FOUND', `there is no readable key file \`${file}\``, {
+      hint: 'make one with `actguard keys generate`',
+    });
   }
   let fields: unknown;
   try {
@@ -151,7 +167,8 @@ function readFields(file: string): { [field: string]: unknown } {
   } catch {
     throw noKeyFile(file);
   }
-  if (typeof fields !== 'object' || fields === null || !('kind' in fields) || fields.kind !== FILE_KIND) throw noKeyFile(file);
+  if (typeof fields !== 'object' || fields === null || !('kind' in fields) || fields.kind !== FILE_KIND)
+    throw noKeyFile(file);
   return fields as { [field: string]: unknown };
 }
 
@@ -162,5 +179,7 @@ function bytesOf(value: unknown, file: string): Uint8Array {
 }
 
 function noKeyFile(file: string): ActGuardError {
-  return new ActGuardError('ARGUMENTS_INVALID', `\`${file}\` is not a key file`, { hint: 'make one with `actguard keys generate`' });
+  return new ActGuardError('ARGUMENTS_INVALID', `\`${file}\` is not a key file`, {
+    hint: 'make one with `actguard keys generate`',
+  });
 }

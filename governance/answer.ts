@@ -49,7 +49,8 @@ export function verifyAnswer(
     }
     const key = valueOf(verifyKey(keyId, keyRow, statement.request.tenant, trust));
     const signature = signatures[0];
-    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig)) return refuse('the signature does not verify');
+    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig))
+      return refuse('the signature does not verify');
     if (statement.key !== keyId) return refuse('the statement names another key than the one that signed');
     if (statement.person !== key.person) return refuse('the key belongs to another person');
     if (statement.person === statement.request.requester.user) return refuse('nobody approves what they asked for');

@@ -6,7 +6,12 @@
 import { canonicalize } from './canonical.ts';
 import { utf8Bytes } from './digest.ts';
 import type { Json } from './json.ts';
-import { MAX_GATES_PER_ASK, MAX_REASONS_PER_ASK, MAX_SIGNED_REQUEST_BYTES, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
+import {
+  MAX_GATES_PER_ASK,
+  MAX_REASONS_PER_ASK,
+  MAX_SIGNED_REQUEST_BYTES,
+  MAX_STATEMENT_TEXT_CHARS,
+} from './limits.ts';
 import {
   type Parsed,
   canonicalJsonOf,
@@ -74,7 +79,12 @@ export interface ApprovalContent {
   readonly args: Json;
   /** Plain words by the tool's author: what will happen. */
   readonly shown: string;
-  readonly facts: readonly { readonly kind: string; readonly value: string; readonly provedAtMs: number; readonly call: string }[];
+  readonly facts: readonly {
+    readonly kind: string;
+    readonly value: string;
+    readonly provedAtMs: number;
+    readonly call: string;
+  }[];
   /** The policy request of the decision, so that a stranger's Cedar can repeat it. */
   readonly policyRequest: Json;
 }
@@ -174,7 +184,12 @@ function readGate(item: unknown): AskedGate {
   const g = exactObject(item, ['id', 'sha256', 'roles', 'quorum'], 'a gate');
   const roles = listOf(g.roles, 'the roles of a gate', 32, (role) => nameOf(role, 'a role'));
   if (roles.length === 0) return refuse('a gate names no role');
-  return { id: short(g.id, 'a gate'), sha256: hexOf(g.sha256, 'a gate digest', 32), roles, quorum: integerOf(g.quorum, 'a quorum', 1) };
+  return {
+    id: short(g.id, 'a gate'),
+    sha256: hexOf(g.sha256, 'a gate digest', 32),
+    roles,
+    quorum: integerOf(g.quorum, 'a quorum', 1),
+  };
 }
 
 function readFact(item: unknown): AskedFact {

@@ -6,7 +6,18 @@ import { type EnrolledKey, type Trust, hasRole } from './enrolment.ts';
 import { type KeyRow, signerOf, verifyKey } from './answer.ts';
 import type { JsonObject } from './json.ts';
 import { MAX_COMMAND_LIFE_MS, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
-import { type Parsed, canonicalJsonOf, exactObject, hexOf, oneOf, parsing, refuse, textOf, timeOf, valueOf } from './strict.ts';
+import {
+  type Parsed,
+  canonicalJsonOf,
+  exactObject,
+  hexOf,
+  oneOf,
+  parsing,
+  refuse,
+  textOf,
+  timeOf,
+  valueOf,
+} from './strict.ts';
 
 /** Everything that can be commanded. */
 export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze'] as const;
@@ -45,7 +56,8 @@ export function parseCommand(payload: Uint8Array): Parsed<Command> {
     const value = canonicalJsonOf(payload, 'the command');
     const c = exactObject(value, ['v', 'verb', 'tenant', 'target', 'nonce', 'exp', 'reason', 'data'], 'the command');
     if (c.v !== 1) return refuse('the command is of an unknown version');
-    if (typeof c.data !== 'object' || c.data === null || Array.isArray(c.data)) return refuse('the data is not an object');
+    if (typeof c.data !== 'object' || c.data === null || Array.isArray(c.data))
+      return refuse('the data is not an object');
     return {
       v: 1,
       verb: oneOf(c.verb, 'the verb', COMMAND_VERBS),
@@ -77,7 +89,8 @@ export function verifySignedCommand(
     if (leftMs > MAX_COMMAND_LIFE_MS) return refuse('the command is good for too long');
     const key = valueOf(verifyKey(keyId, keyRow, command.tenant, trust));
     const signature = signatures[0];
-    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig)) return refuse('the signature does not verify');
+    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig))
+      return refuse('the signature does not verify');
     if (!hasRole(key, ['operator', 'admin'])) return refuse('the person is neither operator nor administrator');
     return { command, key };
   });

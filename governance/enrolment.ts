@@ -78,7 +78,18 @@ export function enrolmentStatement(enrolment: Enrolment): Uint8Array {
 export function parseEnrolment(payload: Uint8Array): Parsed<Enrolment> {
   return parsing(() => {
     const value = canonicalJsonOf(payload, 'the enrolment');
-    const fields = ['v', 'tenant', 'person', 'roles', 'kind', 'publicKey', 'validFrom', 'validUntil', 'dev', 'signer'] as const;
+    const fields = [
+      'v',
+      'tenant',
+      'person',
+      'roles',
+      'kind',
+      'publicKey',
+      'validFrom',
+      'validUntil',
+      'dev',
+      'signer',
+    ] as const;
     const e = exactObject(value, fields, 'the enrolment');
     if (e.v !== 1) return refuse('the enrolment is of an unknown version');
     if (typeof e.dev !== 'boolean') return refuse('the dev mark of the enrolment is missing');
@@ -113,7 +124,8 @@ export function verifyEnrolment(envelope: unknown, chain: unknown, trust: Trust)
       const above = readLink(link, trust);
       if (above.publicKey !== below.signer) return refuse('the chain is broken');
       if (!above.roles.includes('admin')) return refuse('the chain passes through a key that is no administrator');
-      if (above.tenant !== '*' && above.tenant !== below.tenant) return refuse('the chain passes through another tenant');
+      if (above.tenant !== '*' && above.tenant !== below.tenant)
+        return refuse('the chain passes through another tenant');
       if (above.dev && !below.dev) return refuse('a dev key enrols dev keys only');
       below = above;
     }
@@ -125,7 +137,10 @@ export function verifyEnrolment(envelope: unknown, chain: unknown, trust: Trust)
 }
 
 /** Whether somebody with these roles has one of those asked for. `*` stands for every role, for dev keys only. */
-export function hasRole(key: { readonly roles: readonly string[]; readonly dev: boolean }, asked: readonly string[]): boolean {
+export function hasRole(
+  key: { readonly roles: readonly string[]; readonly dev: boolean },
+  asked: readonly string[],
+): boolean {
   return (key.dev && key.roles.includes('*')) || asked.some((role) => role !== '*' && key.roles.includes(role));
 }
 
@@ -143,7 +158,8 @@ function readLink(value: unknown, trust: Trust): Enrolment {
     return refuse('an enrolment of the chain is no longer valid');
   }
   if (enrolment.publicKey === enrolment.signer) return refuse('a key cannot enrol itself');
-  if (envelope.signatures.length !== 2) return refuse('an enrolment has two signatures: the administrator and the new key');
+  if (envelope.signatures.length !== 2)
+    return refuse('an enrolment has two signatures: the administrator and the new key');
   check(envelope, rawKey(enrolment.publicKey), trust.checks.verifyPossession, 'possession of the key is not proven');
   check(envelope, rawKey(enrolment.signer), trust.checks.verify, 'the administrator did not sign the enrolment');
   return enrolment;

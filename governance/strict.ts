@@ -8,8 +8,7 @@ import type { Json } from './json.ts';
 
 /** What was read, or the first thing that is wrong with it. */
 export type Parsed<T> =
-  | { readonly kind: 'ok'; readonly value: T }
-  | { readonly kind: 'invalid'; readonly reason: string };
+  { readonly kind: 'ok'; readonly value: T } | { readonly kind: 'invalid'; readonly reason: string };
 
 /** Thrown by the readers below, caught by {@link parsing}. */
 class Refusal extends Error {}
@@ -49,7 +48,8 @@ export function exactObject<K extends string>(value: unknown, keys: readonly K[]
 /** A well-formed text of 1 to `max` UTF-16 units. */
 export function textOf(value: unknown, what: string, max: number): string {
   if (typeof value !== 'string' || !value.isWellFormed()) return refuse(`${what} is not text`);
-  if (value.length === 0 || value.length > max) return refuse(`${what} has ${value.length} characters, 1 to ${max} are allowed`);
+  if (value.length === 0 || value.length > max)
+    return refuse(`${what} has ${value.length} characters, 1 to ${max} are allowed`);
   return value;
 }
 

@@ -17,14 +17,23 @@ const SHA = 'ab'.repeat(32);
 
 /** Deps as far as approvals use them. */
 export function makeDeps(db: Database, roots: readonly string[], dev = false, ttlMs = 60 * 60_000): Deps {
-  return { db, roots, dev, config: { approvals: { roots, ttlMs, notify: [] } }, log: () => undefined } as unknown as Deps;
+  return {
+    db,
+    roots,
+    dev,
+    config: { approvals: { roots, ttlMs, notify: [] } },
+    log: () => undefined,
+  } as unknown as Deps;
 }
 
 /** A tool without code. */
 export const tool = {
   name: 'payments.refund',
   manifest: { digest: 'cd'.repeat(32) },
-  code: { describe: (args: { amountCents: number; orderId: string }) => `Refund ${args.amountCents} cents for order ${args.orderId}` },
+  code: {
+    describe: (args: { amountCents: number; orderId: string }) =>
+      `Refund ${args.amountCents} cents for order ${args.orderId}`,
+  },
 } as unknown as Tool;
 
 export function gate(id: string, roles: readonly string[] = ['finance'], quorum = 1): PolicyGate {
@@ -37,13 +46,28 @@ let runs = 0;
 export async function openRun(db: Database, tenant = TENANT): Promise<string> {
   const run = `run-${++runs}-${generateKey('x').keyId.slice(0, 8)}`;
   await db.query('select actguard.open_run($1::jsonb)', [
-    JSON.stringify({ run, tenant, user: 'alice', agent: 'desk', mode: 'agent', workflowId: `w-${run}`, temporalRun: 't', grant: {}, entries: [] }),
+    JSON.stringify({
+      run,
+      tenant,
+      user: 'alice',
+      agent: 'desk',
+      mode: 'agent',
+      workflowId: `w-${run}`,
+      temporalRun: 't',
+      grant: {},
+      entries: [],
+    }),
   ]);
   return run;
 }
 
 /** What `callTool` hands to `openAsk`. */
-export function askInput(run: string, call = 'c1', gates: readonly PolicyGate[] = [gate('over-100')], tenant = TENANT): OpenAskInput {
+export function askInput(
+  run: string,
+  call = 'c1',
+  gates: readonly PolicyGate[] = [gate('over-100')],
+  tenant = TENANT,
+): OpenAskInput {
   const args: Json = { orderId: '1042', amountCents: 41_200 };
   const grant = { principal: { tenant, user: 'alice', agent: 'desk' } } as Grant;
   const frame: CallFrame = { input: { run, call, seq: 1, tool: tool.name }, grant, dev: false };
@@ -55,7 +79,9 @@ export function askInput(run: string, call = 'c1', gates: readonly PolicyGate[] 
     gates: gates.map((g) => g.id),
     policy: { digest: SHA, gate: (id) => gates.find((g) => g.id === id) },
     request: { context: { args } },
-    facts: [{ kind: 'order', value: '1042', provedAtMs: Date.now() - 5_000, expiresAtMs: Date.now() + 60_000, call: 'c0' }],
+    facts: [
+      { kind: 'order', value: '1042', provedAtMs: Date.now() - 5_000, expiresAtMs: Date.now() + 60_000, call: 'c0' },
+    ],
     reserved: { usdMicros: 0, tokens: 0, calls: 1 },
   };
 }
@@ -68,21 +94,33 @@ export async function ask(deps: Deps, input: OpenAskInput): Promise<ApprovalRequ
 }
 
 export async function storedRequest(db: Database, approvalId: string): Promise<ApprovalRequest> {
-  const [row] = await db.query<{ r: string }>(`select convert_from(request, 'UTF8') as r from actguard.approvals where approval = $1`, [approvalId]);
+  const [row] = await db.query<{ r: string }>(
+    `select convert_from(request, 'UTF8') as r from actguard.approvals where approval = $1`,
+    [approvalId],
+  );
   const parsed = parseRequest(row?.r ?? '');
   if (parsed.kind === 'invalid') throw new Error(parsed.reason);
   return parsed.value;
 }
 
 /** Enrols a person with a key signed by a root. */
-export async function person(deps: Deps, root: SigningKey, name: string, roles: readonly string[], tenant = TENANT): Promise<SigningKey> {
+export async function person(
+  deps: Deps,
+  root: SigningKey,
+  name: string,
+  roles: readonly string[],
+  tenant = TENANT,
+): Promise<SigningKey> {
   const key = generateKey(name);
   await enrol(deps, makeEnrolment(key, root, { tenant, person: name, roles, nowMs: Date.now() }), []);
   return key;
 }
 
 /** Kinds and data of a run's entries in order. */
-export async function entries(db: Database, run: string): Promise<{ kind: string; body: { data: Record<string, unknown> } }[]> {
+export async function entries(
+  db: Database,
+  run: string,
+): Promise<{ kind: string; body: { data: Record<string, unknown> } }[]> {
   const rows = await db.query<{ kind: string; body: string }>(
     `select kind, convert_from(body, 'UTF8') as body from actguard.entries where run = $1 order by id`,
     [run],
@@ -91,7 +129,9 @@ export async function entries(db: Database, run: string): Promise<{ kind: string
 }
 
 export async function stateOf(db: Database, approvalId: string): Promise<string | undefined> {
-  const [row] = await db.query<{ state: string }>('select state from actguard.approvals where approval = $1', [approvalId]);
+  const [row] = await db.query<{ state: string }>('select state from actguard.approvals where approval = $1', [
+    approvalId,
+  ]);
   return row?.state;
 }
 

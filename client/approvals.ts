@@ -1,4 +1,5 @@
 /** Asks as a person works on them: read, checked against what is signed, answered. */
+import { setTimeout } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Database } from '../activities/deps.ts';
 import { type ApprovalContent, type ApprovalRequest, approvalStatement, parseRequest } from '../governance/approval.ts';
@@ -93,6 +94,25 @@ export function makeAnswer(
 /** Sends an answer to the request's run; whether it counts is decided there. */
 export async function sendAnswer(client: Client, request: ApprovalRequest, answer: ApprovalSignal): Promise<void> {
   await client.workflow.getHandle(workflowIdOf(request.run)).signal(approvalSignal, answer);
+}
+
+/** How often and how long {@link awaitAnswer} looks: a worker that is up answers within a second. */
+const LOOK_EVERY_MS = 200;
+const LOOK_FOR_MS = 15_000;
+
+/** Waits until a person's answer counts or the ask has ended; `counted` false: it has not, in 15 s. @throws BACKEND_UNAVAILABLE */
+export async function awaitAnswer(
+  db: Rows,
+  approvalId: string,
+  person: string,
+): Promise<{ counted: boolean; state: string }> {
+  const until = performance.now() + LOOK_FOR_MS;
+  for (;;) {
+    const { state, answers } = await readApproval(db, approvalId);
+    if (answers.some((a) => a.person === person)) return { counted: true, state };
+    if (state !== 'open' || performance.now() > until) return { counted: false, state };
+    await setTimeout(LOOK_EVERY_MS);
+  }
 }
 
 function fits(request: ApprovalRequest, content: ApprovalContent): boolean {

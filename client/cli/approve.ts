@@ -1,0 +1,69 @@
+/** `actguard approve ID` and `actguard reject ID`: shows what is signed, signs it, sends it, says what came of it. */
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { ActGuardError } from '../../governance/errors.ts';
+import { awaitAnswer, makeAnswer, readApproval } from '../approvals.ts';
+import { DEV_APPROVER_KEY_FILE } from '../dev-approver.ts';
+import { type SigningKey, readKeyFile, readKeyHead } from '../keys.ts';
+import { type Connected, type Doors, connected } from './doors.ts';
+import { showApproval } from './show-approval.ts';
+
+/** Registers both commands. */
+export function register(program: Command, doors: Doors): void {
+  for (const decision of ['approve', 'reject'] as const) {
+    program
+      .command(decision)
+      .description(`${decision} an ask with your key`)
+      .argument('<id>', 'the ask, as `actguard approvals` lists it')
+      .option('--key <file>', 'your key; default: the key of the dev stack')
+      .option('--yes', 'do not ask again')
+      .action(async (id: string, options: { key?: string; yes?: boolean }) => {
+        await connected(doors, (connection) => answer(doors, connection, decision, id, options));
+      });
+  }
+}
+
+async function answer(
+  doors: Doors,
+  connection: Connected,
+  decision: 'approve' | 'reject',
+  id: string,
+  options: { key?: string; yes?: boolean },
+): Promise<void> {
+  const ask = await readApproval(connection.db, id);
+  for (const line of showApproval(ask, Date.now())) doors.line(line);
+  if (ask.state !== 'open') {
+    throw new ActGuardError('CONFLICT', `the ask \`${id}\` is ${ask.state}`, {
+      hint: 'see what waits with `actguard approvals`',
+    });
+  }
+  const key = await keyOf(doors, connection, options.key);
+  doors.line(`signing    as ${key.person} with key ${key.keyId.slice(0, 16)}${key.dev ? ' (dev key)' : ''}`);
+  if (options.yes !== true && !(await doors.confirm(`${decision} this?`))) {
+    throw new ActGuardError('APPROVAL_REJECTED', 'nothing was sent');
+  }
+  await connection.answer(ask.request, makeAnswer(ask.request, decision, key, Date.now()));
+  const outcome = await awaitAnswer(connection.db, id, key.person);
+  doors.json({ approvalId: id, decision, person: key.person, counted: outcome.counted, state: outcome.state });
+  if (!outcome.counted) {
+    throw new ActGuardError(
+      'APPROVAL_INVALID',
+      `the answer was sent and has not counted; the ask is ${outcome.state}`,
+      {
+        hint: 'see why with `actguard ledger list`: approval.invalid names the reason',
+      },
+    );
+  }
+  doors.line(`counted    the ask is ${outcome.state}`);
+}
+
+/** The key of `--key`, else the dev stack's. */
+async function keyOf(doors: Doors, connection: Connected, file: string | undefined): Promise<SigningKey> {
+  const path =
+    file ?? (connection.stateDirectory === null ? undefined : join(connection.stateDirectory, DEV_APPROVER_KEY_FILE));
+  if (path === undefined) {
+    throw new ActGuardError('UNAUTHENTICATED', 'no key to sign with', { hint: 'give yours with `--key FILE`' });
+  }
+  const head = readKeyHead(path);
+  return readKeyFile(path, head.encrypted ? await doors.passphrase(`passphrase of ${path}: `) : null);
+}

@@ -1,0 +1,41 @@
+/**
+ * What the commands about approvals need from outside: the program that registers them gives it (client/cli/main.ts).
+ * Commands throw ActGuardError; printing of errors and exit codes are the program's.
+ */
+import type { Database } from '../../activities/deps.ts';
+import type { ApprovalRequest } from '../../governance/approval.ts';
+import type { Json } from '../../governance/json.ts';
+import type { ApprovalSignal } from '../../workflows/messages.ts';
+
+/** An open connection. */
+export interface Connected {
+  readonly db: Pick<Database, 'query'>;
+  /** Sends an answer to the request's run: `sendAnswer` of client/approvals.ts with a Temporal client. */
+  readonly answer: (request: ApprovalRequest, signal: ApprovalSignal) => Promise<void>;
+  /** The dev stack's state directory (`.actguard`); null where there is none. */
+  readonly stateDirectory: string | null;
+  readonly close: () => Promise<void>;
+}
+
+/** Connection, output and questions. */
+export interface Doors {
+  readonly connect: () => Promise<Connected>;
+  /** A line for people on standard output; silent with `--output json`. */
+  readonly line: (text: string) => void;
+  /** The result for machines; silent without `--output json`. */
+  readonly json: (value: Json) => void;
+  /** A passphrase, read without echo or from ACTGUARD_PASSPHRASE. */
+  readonly passphrase: (prompt: string) => Promise<string>;
+  /** A yes on the terminal; true where there is no terminal: running the command is the intent. */
+  readonly confirm: (question: string) => Promise<boolean>;
+}
+
+/** Runs with a connection and closes it. */
+export async function connected<T>(doors: Doors, work: (connection: Connected) => Promise<T>): Promise<T> {
+  const connection = await doors.connect();
+  try {
+    return await work(connection);
+  } finally {
+    await connection.close();
+  }
+}

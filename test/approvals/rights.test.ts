@@ -1,0 +1,32 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import pg from 'pg';
+import { freshDatabase, type FreshDatabase } from '../support/database.ts';
+
+let fresh: FreshDatabase;
+let client: pg.Client;
+
+beforeAll(async () => {
+  fresh = await freshDatabase();
+  client = new pg.Client({ connectionString: fresh.url });
+  await client.connect();
+});
+afterAll(async () => {
+  await client.end();
+  await fresh.drop();
+});
+
+test('P4 a worker has no rights on people, keys, approvals and answers, only on the functions; others have neither', async () => {
+  await client.query('set role actguard_worker');
+  for (const table of ['people', 'keys', 'approvals', 'answers', 'command_nonces']) {
+    await expect(client.query(`select * from actguard.${table}`)).rejects.toMatchObject({ code: '42501' });
+    await expect(client.query(`delete from actguard.${table}`)).rejects.toMatchObject({ code: '42501' });
+  }
+  const { rows } = await client.query<{ r: string }>(`select actguard.consume_approval('a', 'r', 'c', 'e') as r`);
+  expect(rows).toEqual([{ r: 'unknown' }]);
+  await client.query('reset role');
+  const open = await client.query(
+    `select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+     where n.nspname = 'actguard' and has_function_privilege('public', p.oid, 'execute')`,
+  );
+  expect(open.rows).toEqual([]);
+});

@@ -9,6 +9,7 @@ import { classifyFailure, classifyReturned } from '../governance/failure.ts';
 import type { Json } from '../governance/json.ts';
 import { MAX_OUTPUT_BYTES } from '../governance/limits.ts';
 import { usdToMicros } from '../governance/money.ts';
+import { resultBytes } from '../governance/text.ts';
 import type { StoredResult } from './claim.ts';
 import type { Attempt, Trace } from './run-tool.ts';
 import type { SecretSet } from './scrub.ts';

@@ -1,0 +1,137 @@
+/** One turn of the model: reserve the worst case, call, settle; a lost attempt is paid in full and tried again. */
+import { sleep } from '@temporalio/workflow';
+import type { CallModelResult, OpenedModel, ToolResultRef } from '../activities/types.ts';
+import type { Amount } from '../governance/call.ts';
+import type { CallError, Denial } from '../governance/errors.ts';
+import { reserve } from '../governance/budget.ts';
+import { worstCaseModelCall } from '../governance/price.ts';
+import type { Governor } from './governor.ts';
+import { budgetDenial, denyHere, leftOf, noteDenial, settleCall } from './governor-state.ts';
+import { callModelActivity } from './proxies.ts';
+
+/** Attempts of one turn that may be lost or fail for a while. */
+const MAX_ATTEMPTS = 3;
+const FIRST_PAUSE_MS = 2_000;
+
+export type Turn =
+  | Extract<CallModelResult, { kind: 'done' }>
+  | { readonly kind: 'exhausted'; readonly needed: Amount; readonly denial: Denial }
+  | { readonly kind: 'denied'; readonly denial: Denial }
+  | { readonly kind: 'failed'; readonly error: CallError };
+
+export interface TurnPlan {
+  readonly turn: number;
+  readonly model: OpenedModel;
+  readonly promptBytes: number;
+  readonly messages: number;
+  readonly results: readonly ToolResultRef[];
+}
+
+export async function modelTurn(governor: Governor, plan: TurnPlan): Promise<Turn> {
+  for (let attempt = 1; ; attempt += 1) {
+    const worst = worstCaseModelCall({
+      promptBytes: plan.promptBytes,
+      messages: plan.messages,
+      price: plan.model.price,
+      maxOutputTokens: plan.model.maxOutputTokens,
+      left: leftOf(governor.state),
+    });
+    if (worst.kind !== 'ok') return refuse(governor, plan, worst);
+    const taken = reserve(governor.state.budget, worst.reserved);
+    if (taken.kind === 'exceeded')
+      return refuse(governor, plan, { kind: 'exceeded', unit: taken.unit, left: 0, needed: taken.needed });
+    const seq = governor.state.seq + 1;
+    governor.state = { ...governor.state, seq, budget: taken.state };
+    const result = await schedule(governor, plan, seq, worst);
+    switch (result.kind) {
+      case 'done':
+        governor.settleModel(worst.reserved, result.spent);
+        return result;
+      case 'denied':
+        governor.state = noteDenial(
+          settleCall(governor.state, worst.reserved, { usdMicros: 0, tokens: 0, calls: 0 }),
+          result.denial,
+        );
+        return result;
+      case 'lost':
+        governor.settleModel(worst.reserved, result.spent);
+        if (attempt >= MAX_ATTEMPTS) return { kind: 'failed', error: lostError(plan.model.name) };
+        break;
+      case 'failed':
+        governor.settleModel(worst.reserved, result.spent);
+        if (!result.retry || attempt >= MAX_ATTEMPTS) return { kind: 'failed', error: result.error };
+        await governor.flush();
+        await sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1));
+        break;
+      default:
+        return result satisfies never;
+    }
+  }
+}
+
+async function schedule(
+  governor: Governor,
+  plan: TurnPlan,
+  seq: number,
+  worst: { reserved: Amount; maxOutputTokens: number },
+): Promise<CallModelResult> {
+  try {
+    return await governor.withEntries((base) =>
+      callModelActivity(`${plan.model.name} turn ${plan.turn}`)({
+        ...base,
+        call: `c${seq}`,
+        seq,
+        turn: plan.turn,
+        results: plan.results,
+        reserved: worst.reserved,
+        promptBytes: plan.promptBytes,
+        maxOutputTokens: worst.maxOutputTokens,
+        deadlineMs: governor.state.deadlineMs,
+      }),
+    );
+  } catch (error) {
+    // nobody knows what was sent: the reservation is what it costs
+    governor.settleModel(worst.reserved, worst.reserved);
+    throw error;
+  }
+}
+
+function refuse(
+  governor: Governor,
+  plan: TurnPlan,
+  worst:
+    | { kind: 'exceeded'; unit: 'usdMicros' | 'tokens' | 'calls'; left: number; needed: number }
+    | { kind: 'price-unknown' },
+): Turn {
+  const { budget, seq } = governor.state;
+  if (worst.kind === 'price-unknown') {
+    const denial: Denial = {
+      code: 'PRICE_UNKNOWN',
+      reason: `no price is known for model ${plan.model.name}`,
+      hint: 'add it to `prices` in the configuration',
+      details: { model: plan.model.name },
+    };
+    return { kind: 'denied', denial };
+  }
+  const { unit } = worst;
+  const denial = budgetDenial(governor.state, {
+    unit,
+    limit: budget.limit[unit] ?? 0,
+    spent: budget.spent[unit],
+    reserved: budget.reserved[unit],
+    needed: worst.needed,
+  });
+  const number = seq + 1;
+  governor.state = denyHere(
+    { ...governor.state, seq: number },
+    { call: `c${number}`, seq: number, tool: plan.model.name },
+    denial,
+    Date.now(),
+  );
+  const needed: Amount = { usdMicros: 0, tokens: 0, calls: 0, [unit]: Math.max(1, worst.needed - worst.left) };
+  return { kind: 'exhausted', needed, denial };
+}
+
+function lostError(model: string): CallError {
+  return { code: 'MODEL_FAILED', message: `every attempt to ask ${model} was lost`, details: { model } };
+}

@@ -1,0 +1,29 @@
+/**
+ * The payload converter of client, worker, replay and bundle. It never throws on a payload that does not decode: one
+ * malformed signal would otherwise fail the workflow task for ever (trust.md). A marker takes its place; handlers count
+ * it as rejected, inputs and results that are markers fail closed.
+ */
+import { DefaultPayloadConverter, type Payload } from '@temporalio/common';
+
+/** What stands for a payload that did not decode. */
+export interface Undecodable {
+  readonly __actguardUndecodable: true;
+  readonly reason: string;
+}
+
+class TolerantPayloadConverter extends DefaultPayloadConverter {
+  override fromPayload<T>(payload: Payload): T {
+    try {
+      return super.fromPayload<T>(payload);
+    } catch (error) {
+      const marker: Undecodable = {
+        __actguardUndecodable: true,
+        reason: error instanceof Error ? error.message.slice(0, 200) : 'undecodable',
+      };
+      return marker as T;
+    }
+  }
+}
+
+/** Loaded by name from `payloadConverterPath`. */
+export const payloadConverter = new TolerantPayloadConverter();

@@ -1,0 +1,50 @@
+/** Activities as workflows call them: timeouts and retries on purpose. */
+import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { Activities } from '../activities/types.ts';
+import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
+import type { ToolSummary } from '../governance/tool.ts';
+
+/** Codes that no other attempt can mend. */
+const FINAL = ['CONFIG_INVALID', 'ARGUMENTS_INVALID', 'FORBIDDEN', 'NOT_FOUND', 'CONFLICT', 'UNAUTHENTICATED'];
+/** The database or a worker may be away for long: the run waits and goes on. */
+const RETRY = { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 30_000, nonRetryableErrorTypes: FINAL };
+/** Beyond a tool's timeout: two round trips to the database, and a worker that is slow. */
+const CALL_SLACK_MS = 60_000;
+const MODEL_TIMEOUT_MS = 15 * 60_000;
+
+/** `openRun`, `record`, `recordAnswer`, `verifyCommand`, `endAsk`: short transactions. */
+export const transactions = proxyActivities<
+  Pick<Activities, 'openRun' | 'record' | 'recordAnswer' | 'verifyCommand' | 'endAsk'>
+>({
+  startToCloseTimeout: 30_000,
+  retry: RETRY,
+});
+
+/** Mail: an outage delays nothing else and ends after a day. */
+export const notifications = proxyActivities<Pick<Activities, 'notify'>>({
+  startToCloseTimeout: 60_000,
+  scheduleToCloseTimeout: 24 * 60 * 60_000,
+  retry: { ...RETRY, maximumInterval: 15 * 60_000 },
+});
+
+/** `callTool` for one tool, with its summary for the Temporal UI. */
+export function callToolActivity(tool: ToolSummary, summary: string): Activities['callTool'] {
+  return proxyActivities<Pick<Activities, 'callTool'>>({
+    startToCloseTimeout: tool.timeoutMs + CALL_SLACK_MS,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry: RETRY,
+    summary,
+  }).callTool;
+}
+
+/** `callModel`, with its summary. */
+export function callModelActivity(summary: string): Activities['callModel'] {
+  return proxyActivities<Pick<Activities, 'callModel'>>({
+    startToCloseTimeout: MODEL_TIMEOUT_MS,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS * 3,
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+    retry: RETRY,
+    summary,
+  }).callModel;
+}

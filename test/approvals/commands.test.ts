@@ -34,13 +34,20 @@ const command = (more: Partial<Command> = {}): Command => ({
   v: 1, verb: 'topUp', tenant: 'acme', target: runTarget(run), nonce: (++nonce).toString(16).padStart(32, '0'),
   exp: new Date(Date.now() + 60_000).toISOString(), reason: 'more work', data: { usdMicros: 1_000_000 }, ...more,
 }); // prettier-ignore
-const signed = (c: object, key: SigningKey = operator, type = COMMAND_PAYLOAD_TYPE): Json => signEnvelope(type, commandStatement(c as Command), [key]);
+const signed = (c: object, key: SigningKey = operator, type = COMMAND_PAYLOAD_TYPE): Json =>
+  signEnvelope(type, commandStatement(c as Command), [key]);
 const send = (envelope: Json, delivery?: string) => verifyCommand(deps, { v: 1, run, entries: [], envelope }, delivery);
 
 describe('P4 signed commands', () => {
   test('P4 a command of an operator is used once; a retry of its delivery is the same use', async () => {
     const envelope = signed(command());
-    const accepted = { kind: 'accepted', verb: 'topUp', person: 'olga', reason: 'more work', data: { usdMicros: 1_000_000 } };
+    const accepted = {
+      kind: 'accepted',
+      verb: 'topUp',
+      person: 'olga',
+      reason: 'more work',
+      data: { usdMicros: 1_000_000 },
+    };
     expect(await send(envelope, 'd1')).toEqual(accepted);
     expect(await send(envelope, 'd1')).toEqual(accepted);
     expect(await send(envelope, 'd2')).toEqual({ kind: 'rejected', reason: 'the command was used already' });
@@ -86,8 +93,13 @@ describe('P4 the dev approver', () => {
       const envelope = (): Json => signed(command(), dev.approver);
       const on = (d: Deps) => verifyCommand(d, { v: 1, run, entries: [], envelope: envelope() });
       expect(await on(devDeps)).toMatchObject({ kind: 'accepted', person: 'dev:me' });
-      expect(await on({ ...devDeps, dev: false })).toMatchObject({ kind: 'rejected', reason: 'dev keys do not count outside a dev stack' });
-      expect((await entries(fresh.db, run)).filter((e) => e.kind === 'command.accepted').at(-1)?.body.data).toMatchObject({ dev: true });
+      expect(await on({ ...devDeps, dev: false })).toMatchObject({
+        kind: 'rejected',
+        reason: 'dev keys do not count outside a dev stack',
+      });
+      expect(
+        (await entries(fresh.db, run)).filter((e) => e.kind === 'command.accepted').at(-1)?.body.data,
+      ).toMatchObject({ dev: true });
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }

@@ -9,7 +9,14 @@ import { isSoundKey, signatureChecks, verifySignature } from '../../activities/s
 import { makeAnswer } from '../../client/approvals.ts';
 import { devApprover } from '../../client/dev-approver.ts';
 import { makeEnrolment } from '../../client/enrolment.ts';
-import { generateKey, readKeyFile, readKeyHead, signEnvelope, writeKeyFile, type SigningKey } from '../../client/keys.ts';
+import {
+  generateKey,
+  readKeyFile,
+  readKeyHead,
+  signEnvelope,
+  writeKeyFile,
+  type SigningKey,
+} from '../../client/keys.ts';
 import type { ApprovalRequest } from '../../governance/approval.ts';
 import { fromBase64, toBase64 } from '../../governance/base64.ts';
 import { APPROVAL_PAYLOAD_TYPE, ENROLMENT_PAYLOAD_TYPE, makeEnvelope, preAuthEncoding } from '../../governance/dsse.ts';
@@ -56,7 +63,8 @@ describe('P4 envelopes', () => {
       expect(toBase64(bytes)).toBe(Buffer.from(bytes).toString('base64'));
       expect(fromBase64(toBase64(bytes))).toEqual(bytes);
     }
-    for (const text of ['QQ', 'QR==', 'QUJ=', 'QQ=', '=', '====', 'Q===', 'QQ-_', 'QUJD ', 'QQ==QQ==', 'QUJD\n']) expect(fromBase64(text)).toBeNull();
+    for (const text of ['QQ', 'QR==', 'QUJ=', 'QQ=', '=', '====', 'Q===', 'QQ-_', 'QUJD ', 'QQ==QQ==', 'QUJD\n'])
+      expect(fromBase64(text)).toBeNull();
   });
 
   test('P4 P6 a stranger with the Go verifier accepts our envelope and refuses it altered', () => {
@@ -106,7 +114,14 @@ describe('P4 key files', () => {
   });
 
   test('P4 what is no key file is refused', () => {
-    for (const [i, text] of ['', '{}', 'null', '[]', '{"kind":"actguard-key"}', '{"kind":"actguard-key","publicKey":"QQ==","privateKey":"QQ=="}'].entries()) {
+    for (const [i, text] of [
+      '',
+      '{}',
+      'null',
+      '[]',
+      '{"kind":"actguard-key"}',
+      '{"kind":"actguard-key","publicKey":"QQ==","privateKey":"QQ=="}',
+    ].entries()) {
       const file = join(directory, `bad-${i}.key`);
       writeFileSync(file, text);
       expect(() => readKeyFile(file, null)).toThrow(/is not a key file/);
@@ -139,7 +154,8 @@ describe('P4 enrolment', () => {
     v: 1, tenant: 'acme', person: 'bob', roles: ['finance'], kind: 'ed25519', publicKey: toBase64(bob.publicKey),
     validFrom: new Date(NOW).toISOString(), validUntil: null, dev: false, signer: toBase64(root.publicKey), ...more,
   }); // prettier-ignore
-  const signedBy = (more: Partial<Enrolment>, keys: SigningKey[]): Json => signEnvelope(ENROLMENT_PAYLOAD_TYPE, enrolmentStatement(statement(more)), keys);
+  const signedBy = (more: Partial<Enrolment>, keys: SigningKey[]): Json =>
+    signEnvelope(ENROLMENT_PAYLOAD_TYPE, enrolmentStatement(statement(more)), keys);
 
   test.each([
     ['by a root', byRoot, [], trust],
@@ -153,19 +169,55 @@ describe('P4 enrolment', () => {
     ['a signer that leads to no root', byAdmin, [], trust, /end in a root/],
     ['an unknown root', byRoot, [], { ...trust, roots: [] }, /end in a root/],
     ['a broken chain', byRoot, [adminLink], trust, /broken/],
-    ['a signer who is no administrator', byAdmin, [makeEnrolment(admin, root, { ...acme, person: 'ada', roles: ['finance'] })], trust, /no administrator/],
-    ['`*` is no administrator', makeEnrolment(bob, { ...admin, dev: true }, { ...acme, person: 'bob', roles: ['finance'] }), [makeEnrolment(admin, devRoot, { ...acme, person: 'ada', roles: ['*'] })], { ...trust, roots: [devRoot.keyId], dev: true }, /no administrator/],
-    ['an administrator of another tenant', byAdmin, [makeEnrolment(admin, root, { tenant: 'globex', nowMs: NOW, person: 'ada', roles: ['admin'] })], trust, /another tenant/],
+    [
+      'a signer who is no administrator',
+      byAdmin,
+      [makeEnrolment(admin, root, { ...acme, person: 'ada', roles: ['finance'] })],
+      trust,
+      /no administrator/,
+    ],
+    [
+      '`*` is no administrator',
+      makeEnrolment(bob, { ...admin, dev: true }, { ...acme, person: 'bob', roles: ['finance'] }),
+      [makeEnrolment(admin, devRoot, { ...acme, person: 'ada', roles: ['*'] })],
+      { ...trust, roots: [devRoot.keyId], dev: true },
+      /no administrator/,
+    ],
+    [
+      'an administrator of another tenant',
+      byAdmin,
+      [makeEnrolment(admin, root, { tenant: 'globex', nowMs: NOW, person: 'ada', roles: ['admin'] })],
+      trust,
+      /another tenant/,
+    ],
     ['a dev key outside a dev stack', devAll, [], { ...trust, roots: [devRoot.keyId] }, /dev stack/],
-    ['a real key below a dev administrator', byAdmin, [makeEnrolment(admin, devRoot, { ...acme, person: 'ada', roles: ['admin'] })], { ...trust, roots: [devRoot.keyId], dev: true }, /dev keys only/],
+    [
+      'a real key below a dev administrator',
+      byAdmin,
+      [makeEnrolment(admin, devRoot, { ...acme, person: 'ada', roles: ['admin'] })],
+      { ...trust, roots: [devRoot.keyId], dev: true },
+      /dev keys only/,
+    ],
     ['every tenant without the dev mark', signedBy({ tenant: '*' }, [root, bob]), [], trust, /every tenant/],
     ['every role without the dev mark', signedBy({ roles: ['*'] }, [root, bob]), [], trust, /not a name/],
     ['not valid yet', signedBy({ validFrom: '2030-01-01T00:00:00.000Z' }, [root, bob]), [], trust, /not valid yet/],
-    ['no longer valid', signedBy({ validUntil: new Date(NOW).toISOString() }, [root, bob]), [], trust, /no longer valid/],
+    [
+      'no longer valid',
+      signedBy({ validUntil: new Date(NOW).toISOString() }, [root, bob]),
+      [],
+      trust,
+      /no longer valid/,
+    ],
     ['no possession', signedBy({}, [root, admin]), [], trust, /possession/],
     ['no administrator signed', signedBy({}, [admin, bob]), [], trust, /administrator did not sign/],
     ['one signature', signedBy({}, [root]), [], trust, /two signatures/],
-    ['a key that enrols itself', signedBy({ signer: toBase64(bob.publicKey) }, [bob, root]), [], { ...trust, roots: [bob.keyId] }, /itself/],
+    [
+      'a key that enrols itself',
+      signedBy({ signer: toBase64(bob.publicKey) }, [bob, root]),
+      [],
+      { ...trust, roots: [bob.keyId] },
+      /itself/,
+    ],
     ['a look-alike name', signedBy({ person: 'bоb' }, [root, bob]), [], trust, /not a name/],
     ['a chain too long', byAdmin, [adminLink, adminLink, adminLink, adminLink], trust, /at most/],
     ['no chain at all', byRoot, null, trust, /not a list/],
@@ -179,7 +231,11 @@ describe('P4 enrolment', () => {
     identity[0] = 1;
     // y = p + 1: the identity again, not canonical
     const loose = Uint8Array.from([0xee, ...Array.from({ length: 30 }, () => 0xff), 0x7f]);
-    const low = ['00'.repeat(32), 'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a', `${'ec'}${'ff'.repeat(30)}7f`].map((hex) => new Uint8Array(Buffer.from(hex, 'hex')));
+    const low = [
+      '00'.repeat(32),
+      'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+      `${'ec'}${'ff'.repeat(30)}7f`,
+    ].map((hex) => new Uint8Array(Buffer.from(hex, 'hex')));
     const torsion = Point.fromBytes(low[1]!, true);
     const mixed = Point.BASE.add(torsion).toBytes();
     for (const key of [identity, loose, ...low, mixed, new Uint8Array(31)]) expect(isSoundKey(key)).toBe(false);
@@ -187,12 +243,16 @@ describe('P4 enrolment', () => {
     const anything = Uint8Array.from([...identity, ...new Uint8Array(32)]);
     expect(verifySignature(identity, new TextEncoder().encode('anything'), anything)).toBe(false);
     const payload = enrolmentStatement(statement({ publicKey: toBase64(identity) }));
-    const rootSig = (signEnvelope(ENROLMENT_PAYLOAD_TYPE, payload, [root]) as { signatures: { sig: string }[] }).signatures[0]!.sig;
+    const rootSig = (signEnvelope(ENROLMENT_PAYLOAD_TYPE, payload, [root]) as { signatures: { sig: string }[] })
+      .signatures[0]!.sig;
     const envelope = makeEnvelope(ENROLMENT_PAYLOAD_TYPE, payload, [
       { keyid: root.keyId, sig: fromBase64(rootSig)! },
       { keyid: sha256Hex(identity), sig: anything },
     ]);
-    expect(verifyEnrolment(envelope, [], trust)).toMatchObject({ kind: 'invalid', reason: 'possession of the key is not proven' });
+    expect(verifyEnrolment(envelope, [], trust)).toMatchObject({
+      kind: 'invalid',
+      reason: 'possession of the key is not proven',
+    });
   });
 });
 

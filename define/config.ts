@@ -1,0 +1,159 @@
+/** `defineConfig`: what a deployment allows. The default export of `actguard.config.ts`. */
+import type { Limit } from '../governance/call.ts';
+import { ActGuardError } from '../governance/errors.ts';
+import { APPROVAL_TTL_MS } from '../governance/limits.ts';
+import { checkToolNames, checkTools, isAgent } from './agent.ts';
+import { Checks, isOptions, quote } from './check.ts';
+import { checkBreakerNames, checkFactKinds, checkProviders } from './config-checks.ts';
+import { checkPrices } from './config-prices.ts';
+import { dollarsDown } from './dollars.ts';
+import { CONFIG } from './types.ts';
+import type { Agent, Config, ConfigOptions, Tool } from './types.ts';
+
+const OPTIONS = ['tools', 'agents', 'policies', 'budgets', 'providers', 'prices', 'approvals'];
+
+/**
+ * Checks a configuration as a whole: names, fact kinds, breakers, limits, prices, providers, administrators' keys.
+ *
+ * @throws CONFIG_INVALID listing every problem
+ * @example
+ * export default defineConfig({
+ *   tools: [findOrder, refund], agents: [desk], policies: './policies', budgets: { run: { usd: 0.5 } },
+ * });
+ */
+export function defineConfig(options: ConfigOptions): Config {
+  const given: unknown = options;
+  if (!isOptions(given)) {
+    throw new ActGuardError('CONFIG_INVALID', `the configuration is made of options, not ${quote(given)}`);
+  }
+  const checks = new Checks('the configuration');
+  checks.unknownKeys('', given, OPTIONS);
+  const agents = checkAgents(checks, given.agents);
+  const tools = mergeTools(checks, checkTools(checks, given.tools), agents);
+  checkFactKinds(checks, tools);
+  checkBreakerNames(checks, tools);
+  const config: Config = {
+    [CONFIG]: true,
+    tools,
+    agents,
+    policies: checkPolicies(checks, given.policies),
+    runLimit: checkBudgets(checks, given.budgets),
+    providers: checkProviders(checks, given.providers, agents),
+    prices: checkPrices(checks, given.prices),
+    approvals: checkApprovals(checks, given.approvals),
+  };
+  checks.done();
+  return Object.freeze(config);
+}
+
+/** Whether a value was made by {@link defineConfig}, also by another copy of the package. */
+export function isConfig(value: unknown): value is Config {
+  return typeof value === 'object' && value !== null && (value as { [CONFIG]?: unknown })[CONFIG] === true;
+}
+
+function checkAgents(checks: Checks, value: unknown): readonly Agent[] {
+  if (!Array.isArray(value)) {
+    checks.add('agents', value === undefined ? 'is required' : `must be a list of agents, not ${quote(value)}`);
+    return [];
+  }
+  const names = new Set<string>();
+  return (value as unknown[]).filter((agent, i): agent is Agent => {
+    if (!isAgent(agent)) {
+      checks.add(`agents.${i}`, 'is not an agent', 'make it with defineAgent({ ... })');
+      return false;
+    }
+    if (names.has(agent.name)) checks.add('agents', `there are two agents named ${quote(agent.name)}`);
+    names.add(agent.name);
+    return true;
+  });
+}
+
+/** The tools of the configuration and of its agents: one list, each name once. */
+function mergeTools(checks: Checks, tools: readonly Tool[], agents: readonly Agent[]): readonly Tool[] {
+  const own = new Set(tools);
+  const added = new Set(agents.flatMap((agent) => agent.tools).filter((tool) => !own.has(tool)));
+  const merged = [...tools, ...added];
+  if (added.size > 0) checkToolNames(checks, merged);
+  return Object.freeze(merged);
+}
+
+function checkPolicies(checks: Checks, value: unknown): string {
+  if (typeof value === 'string' && value.trim() !== '' && !value.includes('\0')) return value;
+  const fix = "name a folder with *.cedar files, e.g. './policies': without a policy nothing is allowed";
+  checks.add('policies', value === undefined ? 'is required' : `must name a folder, not ${quote(value)}`, fix);
+  return '';
+}
+
+function checkBudgets(checks: Checks, value: unknown): Limit {
+  if (value === undefined) return {};
+  if (!isOptions(value)) {
+    checks.add('budgets', `must be an object, not ${quote(value)}`);
+    return {};
+  }
+  for (const key of Object.keys(value)) {
+    if (key === 'run') continue;
+    const later = ['user', 'tenant', 'agent', 'label', 'labels'].includes(key);
+    if (later) checks.add(`budgets.${key}`, 'is not enforced yet, so it is refused', 'only budgets.run is enforced');
+    else checks.add(`budgets.${key}`, 'is not an option', 'options are run');
+  }
+  return checkLimit(checks, 'budgets.run', value.run);
+}
+
+/** A limit as written, in integer units: a limit must allow something and be a number. */
+function checkLimit(checks: Checks, field: string, value: unknown): Limit {
+  const given = checks.options(field, value, ['usd', 'tokens', 'calls']);
+  if (given === undefined) return {};
+  const usd = checkAbove0(checks, `${field}.usd`, given.usd);
+  const usdMicros = usd === undefined ? undefined : dollarsDown(usd);
+  if (usdMicros === null) checks.add(`${field}.usd`, `${quote(usd)} dollars is more than can be counted`);
+  if (usdMicros === 0) checks.add(`${field}.usd`, 'is less than a millionth of a dollar: it allows nothing');
+  const tokens = checkWhole(checks, `${field}.tokens`, given.tokens);
+  const calls = checkWhole(checks, `${field}.calls`, given.calls);
+  const named = given.usd !== undefined || given.tokens !== undefined || given.calls !== undefined;
+  if (!named) checks.add(field, 'limits nothing', 'name usd, tokens or calls, or leave it out');
+  return {
+    ...(usdMicros === undefined || usdMicros === null ? {} : { usdMicros }),
+    ...(tokens === undefined ? {} : { tokens }),
+    ...(calls === undefined ? {} : { calls }),
+  };
+}
+
+function checkAbove0(checks: Checks, field: string, value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== 'number') checks.add(field, `must be a number, not the text or value ${quote(value)}`);
+  else if (value === 0) checks.add(field, 'a limit of 0 allows nothing', 'leave it out, or set what may be spent');
+  else if (!Number.isFinite(value)) checks.add(field, `${quote(value)} is not a finite number`);
+  else if (value < 0) checks.add(field, `${quote(value)} is negative`);
+  else return value;
+  return undefined;
+}
+
+function checkWhole(checks: Checks, field: string, value: unknown): number | undefined {
+  const number = checkAbove0(checks, field, value);
+  if (number === undefined || Number.isSafeInteger(number)) return number;
+  checks.add(field, `${quote(number)} is not a whole number that can be counted`);
+  return undefined;
+}
+
+function checkApprovals(checks: Checks, value: unknown): Config['approvals'] {
+  const given = checks.options('approvals', value, ['roots', 'ttl', 'notify']) ?? {};
+  const roots = texts(checks, 'approvals.roots', given.roots, /^[0-9a-fA-F]{64}$/, 'the SHA-256 fingerprint of a key');
+  return {
+    roots: [...new Set(roots.map((root) => root.toLowerCase()))],
+    ttlMs: checks.duration('approvals.ttl', given.ttl, APPROVAL_TTL_MS),
+    notify: texts(checks, 'approvals.notify', given.notify, /^[^\s@<>,;"]+@[^\s@<>,;"]+$/, 'a mail address'),
+  };
+}
+
+function texts(checks: Checks, field: string, value: unknown, pattern: RegExp, what: string): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) {
+    checks.add(field, `must be a list, not ${quote(value)}`);
+    return [];
+  }
+  return (value as unknown[]).filter((item, i): item is string => {
+    if (typeof item === 'string' && pattern.test(item)) return true;
+    checks.add(`${field}.${i}`, `${quote(item)} is not ${what}`);
+    return false;
+  });
+}

@@ -1,0 +1,21 @@
+import { existsSync } from 'node:fs';
+import { defineConfig } from 'vitest/config';
+
+const globalSetup = './test/support/global-setup.ts';
+
+/** The tests of every landing: they start Temporal and Postgres once, in globalSetup. */
+export default defineConfig({
+  resolve: { conditions: ['actguard:source'] },
+  ssr: { resolve: { conditions: ['actguard:source'] } },
+  test: {
+    include: ['test/**/*.test.ts'],
+    exclude: ['test/long/**', '**/node_modules/**'],
+    environment: 'node',
+    globals: false,
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    ...(existsSync(new URL(globalSetup, import.meta.url)) ? { globalSetup: [globalSetup] } : {}),
+  },
+});

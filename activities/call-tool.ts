@@ -133,7 +133,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
   }
   const nowMs = Date.now();
   // while an ask waits, the facts it was made with count until it expires (FA5)
-  const facts = approval ? approval.facts.map((f) => ({ ...f, expiresAtMs: Number.MAX_SAFE_INTEGER })) : input.facts;
+  const facts = approval ? approval.facts : input.facts;
   const refusal = checkGuards(tool, args, facts, nowMs, shared.provers);
   if (refusal) return refuse(refusal);
 

@@ -37,17 +37,25 @@ export interface ListedEntry {
  * @throws ARGUMENTS_INVALID for a limit or position that is none; BACKEND_UNAVAILABLE
  */
 export async function listEntries(db: Database, filter: EntryFilter = {}): Promise<ListedEntry[]> {
-  for (const [field, value] of [['after', filter.after], ['limit', filter.limit]] as const) {
+  for (const [field, value] of [
+    ['after', filter.after],
+    ['limit', filter.limit],
+  ] as const) {
     if (value !== undefined && !(Number.isSafeInteger(value) && value >= (field === 'limit' ? 1 : 0))) {
       throw new ActGuardError('ARGUMENTS_INVALID', `\`${field}\` has to be a whole number`, { details: { field } });
     }
   }
-  const rows = await db.query<{ e: ListedEntry }>('select actguard.list_entries($1::jsonb) as e', [JSON.stringify(filter)]);
+  const rows = await db.query<{ e: ListedEntry }>('select actguard.list_entries($1::jsonb) as e', [
+    JSON.stringify(filter),
+  ]);
   return rows.map((row) => row.e);
 }
 
 /** How many entries of each kind; of one run, or of all. */
-export async function countEntries(db: Database, run: string | null = null): Promise<{ readonly [kind: string]: number }> {
+export async function countEntries(
+  db: Database,
+  run: string | null = null,
+): Promise<{ readonly [kind: string]: number }> {
   const [row] = await db.query<{ n: { [kind: string]: number } }>('select actguard.count_entries($1) as n', [run]);
   return row?.n ?? {};
 }

@@ -2,13 +2,10 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, type WorkflowBundle } from '@temporalio/worker';
+import { payloadConverterPath } from '../workflows/converter-path.ts';
 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 
-/** The same converter for client, worker, replay and bundle: it never throws on a message that does not decode. */
-export const payloadConverterPath = fileURLToPath(
-  new URL(`../workflows/payload-converter.${extension}`, import.meta.url),
-);
 const workflowsPath = fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url));
 const prebuilt = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
 

@@ -19,3 +19,6 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
   select coalesce(jsonb_object_agg(kind, n), '{}'::jsonb)
   from (select kind, count(*) as n from entries where p_run is null or run = p_run group by kind) k
 $$;
+
+revoke execute on all functions in schema actguard from public;
+grant execute on all functions in schema actguard to actguard_worker;

@@ -1,0 +1,120 @@
+/** `connect()`: starts runs, opens sessions, reads. A client decides nothing. */
+import type { Client } from '@temporalio/client';
+import { ulid } from 'ulid';
+import type { Database } from '../activities/deps.ts';
+import type { Agent } from '../define/types.ts';
+import { digestOf } from '../governance/digest.ts';
+import { ActGuardError } from '../governance/errors.ts';
+import type { Json } from '../governance/json.ts';
+import type { agentRun, session } from '../workflows/index.ts';
+import { TASK_QUEUE, workflowIdOf } from '../workflows/ids.ts';
+import type { AgentRunInput } from '../workflows/messages.ts';
+import { findTarget, openClient, openDatabase, type ConnectOptions, type Target } from './connection.ts';
+import { runRequest, type StartOptions } from './requests.ts';
+import { Run } from './run.ts';
+import { Session, sessionRun, type SessionOptions } from './session.ts';
+
+export class ActGuard {
+  readonly client: Client;
+  readonly target: Target;
+  readonly #taskQueue: string;
+  #db: Database | undefined;
+
+  /** @internal */
+  constructor(client: Client, target: Target, taskQueue: string) {
+    this.client = client;
+    this.target = target;
+    this.#taskQueue = taskQueue;
+  }
+
+  /**
+   * Starts a governed run of an agent.
+   *
+   * @example
+   * const run = await actguard.start('refund-desk', { input: 'Refund order 1042', user: 'alice', tenant: 'acme', budget: { usd: 0.25 } });
+   * const { status, text } = await run.result();
+   * @throws ARGUMENTS_INVALID naming every field that is wrong
+   */
+  async start(agent: Agent | string, options: StartOptions): Promise<Run> {
+    const run = ulid();
+    const request = runRequest(run, typeof agent === 'string' ? agent : agent.name, options);
+    await this.client.workflow.start<typeof agentRun>('agentRun', { ...this.#startOptions(request), args: [request] });
+    return this.run(run);
+  }
+
+  /** A run by its id. */
+  run(id: string): Run {
+    return new Run(this.client, id, this.#url(id));
+  }
+
+  /**
+   * A governed session for an agent that lives elsewhere: the same id and parameters give the same session.
+   * @throws CONFLICT when the id was used with other parameters; ARGUMENTS_INVALID
+   */
+  async session(options: SessionOptions): Promise<Session> {
+    const run = sessionRun(options.tenant, options.id);
+    const request = runRequest(run, options.agent, { ...options, input: options.input ?? '' });
+    const { deadlineMs: _moves, openedBy: _who, ...fixed } = request;
+    const parameters = digestOf({ ...fixed, deadline: options.deadline ?? null } as unknown as Json);
+    try {
+      await this.client.workflow.start<typeof session>('session', {
+        ...this.#startOptions(request),
+        args: [{ ...request, session: options.id }],
+        memo: { parameters },
+      });
+    } catch (error) {
+      if (!(error instanceof Error) || error.name !== 'WorkflowExecutionAlreadyStartedError') throw error;
+      const known = await this.client.workflow.getHandle(workflowIdOf(run)).describe();
+      if (known.memo?.['parameters'] !== parameters) {
+        throw new ActGuardError('CONFLICT', `session \`${options.id}\` exists with other parameters`, {
+          details: { session: options.id },
+          hint: 'use the parameters it was opened with, or another id',
+        });
+      }
+    }
+    return new Session(this.client, options.id, run);
+  }
+
+  /** The database, for reading approvals and the ledger; opened at first use. */
+  get db(): Database {
+    this.#db ??= openDatabase(this.target);
+    return this.#db;
+  }
+
+  async close(): Promise<void> {
+    await this.#db?.end();
+    await this.client.connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #startOptions(request: AgentRunInput) {
+    return {
+      taskQueue: this.#taskQueue,
+      workflowId: workflowIdOf(request.run),
+      workflowIdReusePolicy: 'REJECT_DUPLICATE' as const,
+      searchAttributes: {
+        ActGuardTenant: [request.tenant],
+        ActGuardAgent: [request.agent],
+        ActGuardStatus: ['running'],
+      },
+      staticSummary: `${request.agent} for ${request.user} in ${request.tenant}`.slice(0, 200),
+    };
+  }
+
+  #url(id: string): string | null {
+    const { ui, namespace } = this.target;
+    return ui === null ? null : `${ui.replace(/\/$/, '')}/namespaces/${namespace}/workflows/${workflowIdOf(id)}`;
+  }
+}
+
+/**
+ * Connects to the platform: the dev stack found by `.actguard/dev.json` upwards, or TEMPORAL_*.
+ * @throws BACKEND_UNAVAILABLE with what to do
+ */
+export async function connect(options: ConnectOptions = {}): Promise<ActGuard> {
+  const target = findTarget(options);
+  return new ActGuard(await openClient(target), target, options.taskQueue ?? TASK_QUEUE);
+}

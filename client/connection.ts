@@ -1,0 +1,132 @@
+/** Where the platform is: given, the dev stack by `.actguard/dev.json` upwards, or TEMPORAL_* (envconfig). */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
+import { connectDatabase } from '../activities/postgres.ts';
+import type { Database } from '../activities/deps.ts';
+import { ActGuardError } from '../governance/errors.ts';
+import { payloadConverterPath } from '../workflows/converter-path.ts';
+
+/** A server that does not answer within this is away. */
+const CONNECT_TIMEOUT_MS = 5_000;
+
+export interface ConnectOptions {
+  /** `host:port` of Temporal; default: the dev stack, then TEMPORAL_ADDRESS. */
+  readonly address?: string;
+  readonly namespace?: string;
+  /** Needed for reading approvals and the ledger; default: the dev stack's, then ACTGUARD_DATABASE_URL. */
+  readonly databaseUrl?: string;
+  /** Folder where the search for `.actguard/dev.json` begins; default: the working directory. */
+  readonly cwd?: string;
+  readonly taskQueue?: string;
+}
+
+/** What was found. */
+export interface Target {
+  readonly connection: ConnectionOptions;
+  readonly namespace: string;
+  readonly databaseUrl: string | null;
+  /** Temporal's Web UI, where it is known. */
+  readonly ui: string | null;
+  /** The dev stack's state directory. */
+  readonly stateDirectory: string | null;
+}
+
+interface DevFile {
+  readonly v: 1;
+  readonly pid: number;
+  readonly temporal?: { readonly address: string; readonly namespace: string; readonly ui: string | null };
+  readonly postgres?: { readonly url: string };
+}
+
+/** @throws BACKEND_UNAVAILABLE when nothing says where the platform is */
+export function findTarget(options: ConnectOptions = {}): Target {
+  if (options.address !== undefined) {
+    return {
+      connection: { address: options.address },
+      namespace: options.namespace ?? 'default',
+      databaseUrl: options.databaseUrl ?? null,
+      ui: null,
+      stateDirectory: null,
+    };
+  }
+  const dev = findDevFile(options.cwd ?? process.cwd());
+  if (dev?.file.temporal) {
+    return {
+      connection: { address: dev.file.temporal.address },
+      namespace: options.namespace ?? dev.file.temporal.namespace,
+      databaseUrl: options.databaseUrl ?? dev.file.postgres?.url ?? null,
+      ui: dev.file.temporal.ui,
+      stateDirectory: dev.directory,
+    };
+  }
+  if (process.env['TEMPORAL_ADDRESS']) {
+    const { connectionOptions, namespace } = loadClientConnectConfig();
+    return {
+      connection: connectionOptions,
+      namespace: options.namespace ?? namespace ?? 'default',
+      databaseUrl: options.databaseUrl ?? process.env['ACTGUARD_DATABASE_URL'] ?? null,
+      ui: null,
+      stateDirectory: null,
+    };
+  }
+  throw new ActGuardError('BACKEND_UNAVAILABLE', 'no ActGuard platform found from here', {
+    hint: 'run `actguard dev` in your project, or set TEMPORAL_ADDRESS',
+  });
+}
+
+/** A Temporal client. @throws BACKEND_UNAVAILABLE when the server does not answer */
+export async function openClient(target: Target): Promise<Client> {
+  try {
+    const connection = await Connection.connect({ ...target.connection, connectTimeout: CONNECT_TIMEOUT_MS });
+    return new Client({ connection, namespace: target.namespace, dataConverter: { payloadConverterPath } });
+  } catch (error) {
+    throw new ActGuardError(
+      'BACKEND_UNAVAILABLE',
+      `Temporal at ${target.connection.address ?? 'its address'} does not answer`,
+      {
+        hint: 'is `actguard dev` running? `actguard doctor` tells more',
+        details: { backend: 'temporal' },
+        cause: error,
+      },
+    );
+  }
+}
+
+/** The database, for reading. @throws BACKEND_UNAVAILABLE when its address is not known */
+export function openDatabase(target: Target): Database {
+  if (target.databaseUrl === null) {
+    throw new ActGuardError('BACKEND_UNAVAILABLE', 'the address of the database is not known here', {
+      hint: 'set ACTGUARD_DATABASE_URL, or run this beside the dev stack',
+      details: { backend: 'postgres' },
+    });
+  }
+  return connectDatabase(target.databaseUrl, { max: 4 });
+}
+
+/** The file of a dev stack that lives, here or above. */
+function findDevFile(cwd: string): { file: DevFile; directory: string } | null {
+  for (let folder = resolve(cwd); ; folder = dirname(folder)) {
+    const directory = join(folder, '.actguard');
+    const path = join(directory, 'dev.json');
+    if (existsSync(path)) {
+      try {
+        const file = JSON.parse(readFileSync(path, 'utf8')) as DevFile;
+        if (file.v === 1 && lives(file.pid)) return { file, directory };
+      } catch {
+        // a file that is being written, or somebody else's: look further up
+      }
+    }
+    if (folder === dirname(folder)) return null;
+  }
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}

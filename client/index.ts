@@ -1,0 +1,19 @@
+/**
+ * `actguard/client`: starts governed runs, opens sessions, reads what happened.
+ *
+ * @example
+ * import { connect } from 'actguard/client';
+ * const actguard = await connect();
+ * const run = await actguard.start('refund-desk', { input: 'Refund order 1042', user: 'alice', tenant: 'acme' });
+ * console.log((await run.result()).text);
+ * await actguard.close();
+ */
+export { ActGuardError, isActGuardError } from '../governance/errors.ts';
+export type { CallResult, RunResult, Usage } from '../governance/call.ts';
+export type { RunState } from '../workflows/messages.ts';
+export { ActGuard, connect } from './client.ts';
+export type { ConnectOptions } from './connection.ts';
+export type { StartOptions } from './requests.ts';
+export { Run } from './run.ts';
+export { Session, type SessionOptions } from './session.ts';
+export { countEntries, listEntries, type EntryFilter, type ListedEntry } from './ledger.ts';

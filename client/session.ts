@@ -1,0 +1,206 @@
+/** A governed run for an agent that lives elsewhere: its calls, one by one, under the same guards. */
+import type { Client, WorkflowHandle } from '@temporalio/client';
+import { ulid } from 'ulid';
+import type { Tool } from '../define/types.ts';
+import type { CallResult } from '../governance/call.ts';
+import { deny, quote } from '../governance/denial.ts';
+import { sha256 } from '../governance/digest.ts';
+import { ActGuardError } from '../governance/errors.ts';
+import { checkPlainJson } from '../governance/canonical.ts';
+import type { Json } from '../governance/json.ts';
+import { MAX_CALLS_IN_FLIGHT, SESSION_ANSWER_MS } from '../governance/limits.ts';
+import { callUpdate, closeSignal, outcomeQuery, stateQuery } from '../workflows/messages.ts';
+import { workflowIdOf } from '../workflows/ids.ts';
+import type { StartOptions } from './requests.ts';
+import { asActGuardError } from './run.ts';
+
+const LONGEST_POLL_MS = 10_000;
+const BUSY_PAUSE_MS = 200;
+
+/** Options of `actguard.session`. */
+export interface SessionOptions extends Omit<StartOptions, 'input'> {
+  /** Your own id: the same id and parameters give the same session. */
+  readonly id: string;
+  readonly agent: string;
+  readonly input?: string;
+}
+
+/** The run of a session id: the same everywhere, so that a stateless server finds its session again. */
+export function sessionRun(tenant: string, id: string): string {
+  const bytes = sha256(new TextEncoder().encode(JSON.stringify(['session', tenant, id])));
+  const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+  // 26 characters of a ULID hold 130 bits; the first one is at most 7
+  return Array.from({ length: 26 }, (_, i) => alphabet[(bytes[i] ?? 0) % (i === 0 ? 8 : 32)]).join('');
+}
+
+export class Session {
+  readonly id: string;
+  /** The run behind it. */
+  readonly run: string;
+  readonly #handle: WorkflowHandle;
+  #inFlight = 0;
+  readonly #queue: (() => void)[] = [];
+
+  /** @internal */
+  constructor(client: Client, id: string, run: string) {
+    this.id = id;
+    this.run = run;
+    this.#handle = client.workflow.getHandle(workflowIdOf(run));
+  }
+
+  /**
+   * One governed call. The same callId gets the same result; other arguments under it are IDEMPOTENCY_CONFLICT.
+   * Answers `pending` when a person has to answer first, or when it takes longer than 20 s: ask `outcome` later.
+   */
+  async call<T = Json>(tool: Tool | string, args: unknown, options: { callId?: string } = {}): Promise<CallResult<T>> {
+    const name = typeof tool === 'string' ? tool : tool.name;
+    const callId = options.callId ?? ulid();
+    const problem = checkPlainJson(args);
+    if (problem !== null) {
+      return {
+        kind: 'denied',
+        denial: deny('ARGUMENTS_INVALID', `the arguments are not plain JSON: ${problem}`, 'send plain JSON', {
+          tool: name,
+        }),
+        callId,
+      };
+    }
+    await this.#enter();
+    // the slot is given back when the Update has ended, not when its caller stops waiting
+    const update = this.#update(callId, name, args as Json).finally(() => this.#leave());
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<CallResult>((resolve) => {
+      timer = setTimeout(() => resolve({ kind: 'pending', callId }), SESSION_ANSWER_MS);
+    });
+    try {
+      return (await Promise.race([update, late])) as CallResult<T>;
+    } finally {
+      clearTimeout(timer);
+      update.catch(() => undefined);
+    }
+  }
+
+  /** The result of an earlier call. @throws NOT_FOUND when this session never saw it */
+  async outcome<T = Json>(callId: string): Promise<CallResult<T>> {
+    let result: CallResult | null;
+    try {
+      result = await this.#handle.query(outcomeQuery, callId);
+    } catch (error) {
+      throw asActGuardError(error, this.run);
+    }
+    if (result === null) {
+      throw new ActGuardError('NOT_FOUND', `this session has no call ${quote(callId)}`, { details: { callId } });
+    }
+    return result as CallResult<T>;
+  }
+
+  /** What the session has used: dollars, tokens, calls. */
+  async usage(): Promise<{ usd: number; tokens: number; calls: number }> {
+    try {
+      const { usage } = await this.#handle.query(stateQuery);
+      return { usd: usage.usd, tokens: usage.tokens, calls: usage.calls };
+    } catch (error) {
+      throw asActGuardError(error, this.run);
+    }
+  }
+
+  /**
+   * A function with the tool's own signature, governed: it waits for people and throws where the tool was not run.
+   *
+   * @example
+   * const search = session.governed(searchWeb);
+   * const hits = await search({ query: 'temporal' });
+   * @throws ActGuardError with the denial's code, TOOL_FAILED, OUTCOME_UNKNOWN
+   */
+  governed<I, O>(tool: Tool<I, O>): (args: I) => Promise<O> {
+    return async (args) => {
+      const callId = ulid();
+      let result = await this.call<O>(tool as Tool, args, { callId });
+      for (let pauseMs = 250; result.kind === 'pending'; pauseMs = Math.min(pauseMs * 1.5, LONGEST_POLL_MS)) {
+        await new Promise((resolve) => setTimeout(resolve, pauseMs));
+        result = await this.outcome<O>(callId);
+      }
+      return unwrap(result, tool.name);
+    };
+  }
+
+  /** Ends the session: no call after this. */
+  async close(): Promise<void> {
+    try {
+      await this.#handle.signal(closeSignal);
+    } catch (error) {
+      const known = asActGuardError(error, this.run);
+      if (known.code !== 'NOT_FOUND') throw known; // closed already
+    }
+  }
+
+  async #update(callId: string, tool: string, args: Json): Promise<CallResult> {
+    const updateId = `${callId.slice(0, 100)}:${ulid()}`;
+    for (;;) {
+      try {
+        return await this.#handle.executeUpdate(callUpdate, { args: [{ v: 1, callId, tool, args }], updateId });
+      } catch (error) {
+        const text = `${error instanceof Error ? error.message : ''} ${error instanceof Error && error.cause instanceof Error ? error.cause.message : ''}`;
+        if (/in-flight|RESOURCE_EXHAUSTED|ResourceExhausted/i.test(text)) {
+          await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS * (1 + Math.random())));
+          continue;
+        }
+        if (error instanceof Error && /not found|already completed/i.test(text)) {
+          return {
+            kind: 'denied',
+            denial: deny('CONFLICT', 'the session is closed', 'open a new session', { session: this.id }),
+            callId,
+          };
+        }
+        const invalid = /ARGUMENTS_INVALID: (.*)/.exec(text)?.[1];
+        if (invalid !== undefined)
+          return { kind: 'denied', denial: deny('ARGUMENTS_INVALID', invalid, 'mend the call', { tool }), callId };
+        throw asActGuardError(error, this.run);
+      }
+    }
+  }
+
+  #enter(): Promise<void> | void {
+    if (this.#inFlight < MAX_CALLS_IN_FLIGHT) {
+      this.#inFlight += 1;
+      return;
+    }
+    return new Promise((resolve) => this.#queue.push(resolve));
+  }
+
+  #leave(): void {
+    const next = this.#queue.shift();
+    if (next) next();
+    else this.#inFlight -= 1;
+  }
+}
+
+/** The output, or the error that says why there is none. */
+function unwrap<T>(result: CallResult<T>, tool: string): T {
+  switch (result.kind) {
+    case 'done':
+      return result.output;
+    case 'denied':
+      throw new ActGuardError(result.denial.code, result.denial.reason, {
+        denial: result.denial,
+        details: result.denial.details,
+        hint: result.denial.hint,
+      });
+    case 'failed': {
+      const { cause } = result.error;
+      const original = cause ? Object.assign(new Error(cause.message), { name: cause.name }) : undefined;
+      throw new ActGuardError(result.error.code, result.error.message, {
+        details: result.error.details,
+        cause: original,
+      });
+    }
+    case 'unknown':
+      throw new ActGuardError('OUTCOME_UNKNOWN', `nobody knows whether ${tool} happened`, {
+        hint: 'do not repeat it; a person has to find out',
+      });
+    case 'pending':
+      throw new ActGuardError('IN_PROGRESS', `${tool} is still under way`);
+    default:
+      return result satisfies never;
+  }
+}

@@ -3,6 +3,7 @@ import { quote as quoteText } from '../governance/denial.ts';
 import { isActGuardError, throwIfProblems } from '../governance/errors.ts';
 import type { Problem } from '../governance/errors.ts';
 import { parseDuration } from '../governance/duration.ts';
+import { usdToMicros } from '../governance/money.ts';
 import { MAX_NAME_CHARS } from '../governance/limits.ts';
 
 /** A plain object as an engineer writes options. */
@@ -95,6 +96,22 @@ export class Checks {
     if (typeof value === 'number' && Number.isFinite(value) && value >= least) return value;
     this.add(field, `must be a finite number of at least ${least}, not ${quote(value)}`);
     return fallback;
+  }
+
+  /** Dollars as written, in micro-dollars; undefined when absent or wrong. */
+  dollars(field: string, value: unknown): number | undefined {
+    if (value === undefined) return undefined;
+    if (typeof value !== 'number' || !Number.isFinite(value)) {
+      this.add(field, `must be a number of dollars, not ${quote(value)}`);
+      return undefined;
+    }
+    try {
+      return usdToMicros(value);
+    } catch (error) {
+      if (!isActGuardError(error)) throw error;
+      this.add(field, error.message, error.hint);
+      return undefined;
+    }
   }
 
   /** One of a few words. */

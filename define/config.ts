@@ -6,7 +6,6 @@ import { checkToolNames, checkTools, isAgent } from './agent.ts';
 import { Checks, isOptions, quote } from './check.ts';
 import { checkBreakerNames, checkFactKinds, checkProviders } from './config-checks.ts';
 import { checkPrices } from './config-prices.ts';
-import { dollarsDown } from './dollars.ts';
 import { CONFIG } from './types.ts';
 import type { Agent, Config, ConfigOptions, Tool } from './types.ts';
 
@@ -104,15 +103,13 @@ function checkLimit(checks: Checks, field: string, value: unknown): Limit {
   const given = checks.options(field, value, ['usd', 'tokens', 'calls']);
   if (given === undefined) return {};
   const usd = checkAbove0(checks, `${field}.usd`, given.usd);
-  const usdMicros = usd === undefined ? undefined : dollarsDown(usd);
-  if (usdMicros === null) checks.add(`${field}.usd`, `${quote(usd)} dollars is more than can be counted`);
-  if (usdMicros === 0) checks.add(`${field}.usd`, 'is less than a millionth of a dollar: it allows nothing');
+  const usdMicros = checks.dollars(`${field}.usd`, usd);
   const tokens = checkWhole(checks, `${field}.tokens`, given.tokens);
   const calls = checkWhole(checks, `${field}.calls`, given.calls);
   const named = given.usd !== undefined || given.tokens !== undefined || given.calls !== undefined;
   if (!named) checks.add(field, 'limits nothing', 'name usd, tokens or calls, or leave it out');
   return {
-    ...(usdMicros === undefined || usdMicros === null ? {} : { usdMicros }),
+    ...(usdMicros === undefined ? {} : { usdMicros }),
     ...(tokens === undefined ? {} : { tokens }),
     ...(calls === undefined ? {} : { calls }),
   };

@@ -39,7 +39,7 @@ export type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/t
 export { defineAgent, isAgent } from './agent.ts';
 export { defineConfig, isConfig } from './config.ts';
 export { isNothingHappened, nothingHappened } from './nothing-happened.ts';
-export { INFRA_ONLY, STRICT } from './presets.ts';
+export { INFRA_ONLY, STRICT } from '../governance/failure.ts';
 export * from './rules.ts';
 export { secret } from './secret.ts';
 export type { SecretOptions } from './secret.ts';

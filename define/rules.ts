@@ -3,7 +3,8 @@ import { RE2JS } from 're2js';
 import type { Rule } from '../governance/rules.ts';
 import { Checks, quote } from './check.ts';
 
-export * from '../governance/rules.ts';
+export { atLeast, atMost, between, maxItems, maxLength, notOneOf, oneOf, startsWith } from '../governance/rules.ts';
+export type { Rule } from '../governance/rules.ts';
 
 /** What `\s` means in a RegExp (ECMA-262 WhiteSpace and LineTerminator); in RE2 it is ASCII only. */
 const SPACES =

@@ -3,7 +3,6 @@ import { breakerKinds } from '../governance/failure.ts';
 import { FAILURE_KINDS } from '../governance/errors.ts';
 import type { FailureKind } from '../governance/errors.ts';
 import * as limits from '../governance/limits.ts';
-import { dollarsUp } from './dollars.ts';
 import type {
   CircuitBreakerOptions,
   EffectKind,
@@ -142,7 +141,7 @@ export function checkIdempotency(checks: Checks, value: unknown, effect: EffectK
   };
 }
 
-/** BU2: the worst case, in micro-dollars, rounded up. */
+/** BU2: the worst case, in micro-dollars. */
 export function checkCost(checks: Checks, value: unknown): ToolManifest['cost'] {
   const given = checks.options('cost', value, ['usd', 'maxUsd', 'actual']);
   if (given === undefined) return null;
@@ -155,9 +154,7 @@ export function checkCost(checks: Checks, value: unknown): ToolManifest['cost'] 
   if (!fixed && checks.fn('cost.actual', given.actual) === null && given.actual === undefined) {
     checks.add('cost.actual', 'is required: the function that reads the price out of the output');
   }
-  const usd = checks.number(fixed ? 'cost.usd' : 'cost.maxUsd', fixed ? given.usd : given.maxUsd, 0, 0);
-  const worstMicros = dollarsUp(usd);
-  if (worstMicros === null) checks.add('cost', `${quote(usd)} dollars is more than can be counted`);
+  const worstMicros = checks.dollars(fixed ? 'cost.usd' : 'cost.maxUsd', fixed ? given.usd : given.maxUsd);
   return { worstMicros: worstMicros ?? 0, fixed };
 }
 

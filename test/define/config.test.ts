@@ -1,0 +1,189 @@
+import { expect, test } from 'vitest';
+import { defineAgent } from '../../define/agent.ts';
+import type { Options } from '../../define/check.ts';
+import { defineConfig } from '../../define/config.ts';
+import type { AgentOptions, ConfigOptions } from '../../define/types.ts';
+import { define, read, refusal, write } from './tools.ts';
+
+const find = define(read);
+const refund = define({ ...write, requires: { orderId: 'order' } });
+const twin = define({ ...read, name: 'orders_find' });
+const breaker = (name: string, maxFails: number) =>
+  define({ ...read, name, circuitBreaker: { name: 'payments', maxFails } });
+const agent = (options: Options) => defineAgent({ name: 'desk', tools: [find], ...options } as unknown as AgentOptions);
+const config = (options: Options) =>
+  defineConfig({ tools: [find], agents: [], policies: './policies', ...options } as unknown as ConfigOptions);
+const hex = 'aB'.repeat(32);
+const price = { inputUsdPerMTok: 1, outputUsdPerMTok: 2 };
+const run = (limit: unknown) => ({ budgets: { run: limit } });
+
+/** [what is promised, what breaks it, words of the refusal, the valid twin] */
+type Case = readonly [string, Options, readonly string[], Options];
+
+const agents: readonly Case[] = [
+  ['a name', { name: 'Desk 1' }, ['`name`'], { name: 'desk-1' }],
+  ['a model without provider', { model: 'gpt-5' }, ['`model`', 'provider/name'], { model: 'openai/gpt-5' }],
+  ['an unknown option', { temperature: 1 }, ['`temperature`', 'is not an option'], {}],
+  ['no turns', { maxTurns: 0 }, ['`maxTurns`'], { maxTurns: 1 }],
+  ['an answer too short', { maxOutputTokens: 1 }, ['`maxOutputTokens`', 'at least 16'], { maxOutputTokens: 16 }],
+  ['BU6 an unknown onExhausted', { onExhausted: 'go' }, ['`onExhausted`'], { onExhausted: 'stop' }],
+  ['instructions that are no text', { instructions: 5 }, ['`instructions`'], { instructions: 'be kind' }],
+  ['no tools', { tools: undefined }, ['`tools`', 'is required'], { tools: [] }],
+  ['a function as a tool', { tools: [() => 1] }, ['`tools.0`', 'defineTool'], { tools: [find] }],
+  ['a tool twice', { tools: [find, find] }, ['two tools named `orders.find`'], { tools: [find, refund] }],
+  ['two names that become one', { tools: [find, twin] }, ['`orders.find` and `orders_find`'], { tools: [twin] }],
+];
+
+const configs: readonly Case[] = [
+  ['no tools', { tools: undefined }, ['`tools`', 'is required'], { tools: [] }],
+  ['no agents', { agents: undefined }, ['`agents`', 'is required'], { agents: [agent({})] }],
+  ['options as an agent', { agents: [{ name: 'a' }] }, ['`agents.0`', 'defineAgent'], { agents: [agent({})] }],
+  ['two agents of one name', { agents: [agent({}), agent({})] }, ['two agents named `desk`'], { agents: [agent({})] }],
+  ['P7 no policies', { policies: undefined }, ['`policies`', 'is required'], { policies: 'p' }],
+  ['P7 empty policies', { policies: '' }, ['`policies`', '*.cedar'], { policies: './p' }],
+  ['an unknown option', { policy: './p' }, ['`policy`', 'is not an option'], {}],
+  [
+    'an agent with another tool of the same name',
+    { agents: [agent({ tools: [define({ ...read, timeout: 1 })] })] },
+    ['two tools named `orders.find`'],
+    { agents: [agent({ tools: [find] })] },
+  ],
+  [
+    'names that become one across agents',
+    { agents: [agent({ tools: [twin] })] },
+    ['both `orders_find` to a model'],
+    { tools: [], agents: [agent({ tools: [twin] })] },
+  ],
+  [
+    'D4 a fact kind that nobody proves',
+    { tools: [refund] },
+    ['`order`', 'no tool proves it'],
+    { tools: [refund, find] },
+  ],
+  [
+    'D6 one breaker with two options',
+    { tools: [breaker('a', 1), breaker('b', 2)] },
+    ['`a` and `b` share the breaker `payments`'],
+    { tools: [breaker('a', 2), breaker('b', 2)] },
+  ],
+  [
+    'BU1 a limit of zero dollars',
+    run({ usd: 0 }),
+    ['`budgets.run.usd`', 'a limit of 0 allows nothing'],
+    run({ usd: 0.5 }),
+  ],
+  ['BU1 a limit of zero calls', run({ calls: 0 }), ['a limit of 0 allows nothing'], run({ calls: 1 })],
+  ['BU1 a negative limit', run({ usd: -1 }), ['`-1` is negative'], run({ usd: 1 })],
+  ['BU1 NaN', run({ usd: NaN }), ['`NaN` is not a finite number'], run({ usd: 1e-6 })],
+  ['BU1 an infinite limit', run({ tokens: Infinity }), ['`Infinity`'], run({ tokens: 1 })],
+  ['BU1 text', run({ usd: '5' }), ['must be a number', '`5`'], run({ usd: 5 })],
+  ['BU1 half a token', run({ tokens: 0.5 }), ['whole number'], run({ tokens: 1 })],
+  ['BU1 dollars beyond counting', run({ usd: 1e12 }), ['more than can be counted'], run({ usd: 1e6 })],
+  ['BU1 less than a micro-dollar', run({ usd: 1e-7 }), ['6 decimals'], run({ usd: 1e-6 })],
+  ['BU1 a limit of nothing', run({}), ['limits nothing'], run({ usd: 1, tokens: 1, calls: 1 })],
+  ['BU1 an unknown unit', run({ usd: 1, eur: 1 }), ['`budgets.run.eur`'], run({ usd: 1 })],
+  [
+    'budgets.user is not enforced yet',
+    { budgets: { user: { usd: 1 } } },
+    ['`budgets.user`', 'not enforced yet'],
+    run({ usd: 1 }),
+  ],
+  ['budgets.tenant is not enforced yet', { budgets: { tenant: {} } }, ['`budgets.tenant`', 'not enforced yet'], {}],
+  [
+    'a provider that is not configured',
+    { agents: [agent({ model: 'local/m' })] },
+    ['`local`', '`desk`', 'not configured'],
+    {
+      agents: [agent({ model: 'local/m' })],
+      providers: { local: { kind: 'openai-compatible', baseUrl: 'http://localhost:1/v1' } },
+    },
+  ],
+  [
+    'a kind of provider',
+    { providers: { x: { kind: 'azure' } } },
+    ['`providers.x.kind`'],
+    { providers: { x: { kind: 'openai' } } },
+  ],
+  [
+    'a compatible provider without an address',
+    { providers: { x: { kind: 'openai-compatible' } } },
+    ['`providers.x.baseUrl`', 'is required'],
+    { providers: { x: { kind: 'openai-compatible', baseUrl: 'https://x.example/v1' } } },
+  ],
+  [
+    'P5 an address with a password',
+    { providers: { x: { kind: 'openai', baseUrl: 'https://u:p@x.example' } } },
+    ['`providers.x.baseUrl`', 'apiKeyEnv'],
+    { providers: { x: { kind: 'openai', baseUrl: 'https://x.example' } } },
+  ],
+  [
+    'P5 a key as the name of its variable',
+    { providers: { x: { kind: 'openai', apiKeyEnv: 'sk-01-23' } } },
+    ['`providers.x.apiKeyEnv`', 'not the key itself'],
+    { providers: { x: { kind: 'openai', apiKeyEnv: 'X_KEY' } } },
+  ],
+  [
+    'BU4 a negative price',
+    { prices: { 'x/m': { ...price, inputUsdPerMTok: -1 } } },
+    ['`prices.x/m.inputUsdPerMTok`'],
+    { prices: { 'x/m': { ...price, inputUsdPerMTok: 0 } } },
+  ],
+  [
+    'BU4 half a price',
+    { prices: { 'x/m': { inputUsdPerMTok: 1 } } },
+    ['outputUsdPerMTok', 'is required'],
+    { prices: { 'x/m': price } },
+  ],
+  ['BU4 a price for no model', { prices: { m: price } }, ['`m` is not a model'], { prices: { 'x/m': price } }],
+  [
+    'P4 a root that is no fingerprint',
+    { approvals: { roots: ['abc'] } },
+    ['`approvals.roots.0`'],
+    { approvals: { roots: [hex] } },
+  ],
+  ['P4 an ask that is over at once', { approvals: { ttl: 0 } }, ['`approvals.ttl`'], { approvals: { ttl: '1h' } }],
+  [
+    'a mail address with a second header',
+    { approvals: { notify: ['a@b.c\nbcc: x@y.z'] } },
+    ['`approvals.notify.0`', '\\u000a'],
+    { approvals: { notify: ['a@b.c'] } },
+  ],
+];
+
+test.each(agents)('CONFIG_INVALID of an agent: %s', (_title, broken, words, valid) => {
+  const text = refusal(() => agent(broken));
+  expect(text).toMatch(/^1 problem in agent /);
+  for (const word of words) expect(text).toContain(word);
+  expect(refusal(() => agent(valid))).toBe('');
+});
+
+test.each(configs)('CONFIG_INVALID of a configuration: %s', (_title, broken, words, valid) => {
+  const text = refusal(() => config(broken));
+  expect(text).toMatch(/^1 problem in the configuration/);
+  for (const word of words) expect(text).toContain(word);
+  expect(refusal(() => config(valid))).toBe('');
+});
+
+test('P5 neither a password nor a key is repeated', () => {
+  const text = refusal(() =>
+    config({ providers: { x: { kind: 'openai', baseUrl: 'https://u:hunter2@x.example', apiKeyEnv: 'sk-01-23' } } }),
+  );
+  expect(text).toContain('2 problems');
+  expect(text).not.toMatch(/hunter2|sk-01/);
+});
+
+test('tools of agents join the tools of the configuration', () => {
+  const made = config({ tools: [find], agents: [agent({ tools: [find, refund] })], ...run({ usd: 0.07, calls: 3 }) });
+  expect(made.tools).toEqual([find, refund]);
+  expect(made.runLimit).toEqual({ usdMicros: 70_000, calls: 3 });
+  expect(made.approvals).toEqual({ roots: [], ttlMs: 86_400_000, notify: [] });
+  expect(config({ approvals: { roots: [hex] } }).approvals.roots).toEqual([hex.toLowerCase()]);
+});
+
+test('what is no options object at all is CONFIG_INVALID', () => {
+  for (const wrong of [undefined, null, 'x', [], 5]) {
+    expect(refusal(() => defineConfig(wrong as never))).toContain('options');
+    expect(refusal(() => defineAgent(wrong as never))).toContain('options');
+    expect(refusal(() => define(wrong as never))).toContain('options');
+  }
+});

@@ -14,6 +14,7 @@ import { Grants } from './grant.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { record } from './record.ts';
+import { applyResolve } from './resolve.ts';
 import { SecretSet } from './scrub.ts';
 import type { Activities } from './types.ts';
 
@@ -59,7 +60,12 @@ export function createActivities(deps: Deps): Activities {
       ),
     record: (input) => guarded((info) => record(shared, input, info)),
     recordAnswer: (input) => guarded(() => recordAnswer(deps, input)),
-    verifyCommand: (input) => guarded(() => verifyCommand(deps, input)),
+    verifyCommand: (input) =>
+      guarded(async (info) => {
+        const verified = await verifyCommand(deps, input);
+        if (verified.kind === 'rejected' || verified.verb !== 'resolve') return verified;
+        return applyResolve(shared, input, verified, info.workflowId);
+      }),
     endAsk: (input) => guarded(() => endAsk(deps, input)),
     notify: (input) => guarded(() => notify(deps, input)),
   };

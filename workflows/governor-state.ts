@@ -34,6 +34,8 @@ export interface OpenCall {
   /** What came of the ask. */
   readonly answer: 'granted' | 'rejected' | 'expired' | null;
   readonly rejectedAnswers: number;
+  /** What an unknown outcome was charged: its worst case, until it is known (D10). */
+  readonly charged?: Amount;
 }
 
 export interface GovernorState {
@@ -159,6 +161,16 @@ export function giveBack(state: GovernorState, tool: string, reserved: Amount): 
 /** Settles a call that ran. */
 export function settleCall(state: GovernorState, reserved: Amount, spent: Amount): GovernorState {
   return { ...state, budget: settle(state.budget, reserved, spent) };
+}
+
+/** Takes back what an unknown outcome was charged, before it is settled for good. */
+export function uncharge(state: GovernorState, charged: Amount): GovernorState {
+  const { spent } = state.budget;
+  const less = (unit: keyof Amount): number => Math.max(0, spent[unit] - charged[unit]);
+  return {
+    ...state,
+    budget: { ...state.budget, spent: { usdMicros: less('usdMicros'), tokens: less('tokens'), calls: less('calls') } },
+  };
 }
 
 /** Keeps facts that a call proved. */

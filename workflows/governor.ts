@@ -57,6 +57,9 @@ export class Governor {
   #details = '';
   #stopped = false;
   readonly #resolutions = new Map<string, JsonObject>();
+  readonly #awaited = new Set<string>();
+  /** Told when a question that nobody waits for was answered (sessions). */
+  onResolved: (call: string, result: CallResult) => void = () => undefined;
   readonly #working: Promise<void>;
 
   constructor(state: GovernorState) {
@@ -199,10 +202,12 @@ export class Governor {
         this.#notify('ask', result.ask.approvalId, result.ask.title);
         return this.#wait(tool, asking, options);
       }
-      case 'unknown':
-        this.state = step.settleCall(this.state, reserved, { usdMicros: result.spentMicros, tokens: 0, calls: 1 });
+      case 'unknown': {
+        const charged: Amount = { usdMicros: result.spentMicros, tokens: 0, calls: 1 };
+        this.state = step.settleCall(this.state, reserved, charged);
         this.#noteSpend();
-        return this.#unknown(tool, open, options);
+        return this.#unknown(tool, { ...open, phase: 'unknown', charged }, options);
+      }
       default:
         return result satisfies never;
     }
@@ -247,7 +252,7 @@ export class Governor {
   /** An unknown outcome: answered at once, or waited for until a person says what happened. */
   async #unknown(tool: ToolSummary, open: OpenCall, options: CallOptions): Promise<GovernedCall> {
     const { call } = open;
-    this.state = step.setOpen(this.state, { ...open, phase: 'unknown' });
+    this.state = step.setOpen(this.state, open);
     if (options.unknown !== 'wait') return { result: { kind: 'unknown', callId: call }, stored: null, bytes: 0 };
     this.#setStatus('waiting-resolution');
     this.#notify(
@@ -259,9 +264,23 @@ export class Governor {
     const known = await condition(() => this.#resolutions.has(call), Math.max(1, this.state.deadlineMs - Date.now()));
     this.#setStatus(this.#restingStatus(call));
     if (!known) return { result: { kind: 'unknown', callId: call }, stored: null, bytes: 0 };
-    // the row is resolved: the same (run, call) gets its own result
-    this.state = step.removeOpen(this.state, call);
-    return this.#attempt(tool, open, { ...options, again: true });
+    return this.#again(tool, open, options);
+  }
+
+  /** Asks again for a call whose outcome was unknown: its row may be resolved, its receiver may know by now. */
+  retryUnknown(call: string): Promise<GovernedCall> | null {
+    const open = this.state.open[call];
+    const tool = open && this.state.tools[open.tool];
+    return open?.phase === 'unknown' && tool ? this.#again(tool, open, { unknown: 'answer' }) : null;
+  }
+
+  #again(tool: ToolSummary, open: OpenCall, options: CallOptions): Promise<GovernedCall> {
+    const { charged, ...rest } = open;
+    const used = this.state.used[tool.name] ?? 1;
+    const state = charged ? step.uncharge(this.state, charged) : this.state;
+    // one call counts once, however often its outcome is asked for (MC1)
+    this.state = step.removeOpen({ ...state, used: { ...state.used, [tool.name]: used - 1 } }, open.call);
+    return this.#attempt(tool, rest, { ...options, again: true });
   }
 
   #denyHere(call: { call: string; seq: number; tool: string }, denial: Denial): GovernedCall {
@@ -347,10 +366,17 @@ export class Governor {
     if (verified.verb === 'thaw') this.state = step.thaw(this.state, verified.person, verified.reason, nowMs);
     if (verified.verb === 'topUp')
       this.state = step.addBudget(this.state, verified.data as Limit, verified.person, verified.reason, nowMs);
-    if (verified.verb === 'resolve' && typeof verified.data['call'] === 'string')
-      this.#resolutions.set(verified.data['call'], verified.data);
+    if (verified.verb === 'resolve') this.#resolved(String(verified.data['call']), verified.data);
     this.#setStatus(this.#restingStatus(''));
     this.#showDetails();
+  }
+
+  #resolved(call: string, data: JsonObject): void {
+    if (this.#awaited.has(call)) {
+      this.#resolutions.set(call, data);
+      return;
+    }
+    void this.retryUnknown(call)?.then((governed) => this.onResolved(call, governed.result));
   }
 
   async #workAnswer(approvalId: string, envelope: Json): Promise<void> {

@@ -80,6 +80,10 @@ export async function session(input: SessionInput, carried?: SessionState): Prom
     );
   }
   const run: Governor = governor;
+  run.onResolved = (call, result) => {
+    const known = calls.get(call);
+    if (known) calls.set(call, { ...known, result });
+  };
   for (const open of Object.values(run.state.open)) {
     if (open.phase === 'asking')
       void track(
@@ -130,6 +134,16 @@ async function answer(
   if (known) {
     if (known.argsDigest !== argsDigest || known.tool !== tool)
       return { kind: 'denied', denial: conflictDenial(callId), callId };
+    if (known.result?.kind === 'unknown') {
+      const again = governor.retryUnknown(callId);
+      return again
+        ? track(
+            calls,
+            callId,
+            again.then((c) => c.result),
+          )
+        : known.result;
+    }
     if (known.result && known.result.kind !== 'pending') return known.result;
     const open = governor.state.open[callId];
     if (open?.phase === 'asking' && open.ask) return { kind: 'pending', callId, approvalId: open.ask.approvalId };

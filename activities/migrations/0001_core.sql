@@ -334,6 +334,12 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
   select state from calls where run = p_run and call = p_call
 $$;
 
+-- What a question is about.
+create function actguard.call_brief(p_run text, p_call text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('seq', seq, 'tool', tool, 'state', state) from calls where run = p_run and call = p_call
+$$;
+
 -- Renews a claim and, with it, the breaker's probe. False: somebody else holds it now.
 create function actguard.renew_claim(p_run text, p_call text, p_token text, p_lease_ms bigint) returns boolean
 language plpgsql security definer set search_path = actguard, pg_temp as $$

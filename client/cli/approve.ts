@@ -1,11 +1,9 @@
 /** `actguard approve ID` and `actguard reject ID`: shows what is signed, signs it, sends it, says what came of it. */
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import { awaitAnswer, makeAnswer, readApproval } from '../approvals.ts';
-import { DEV_APPROVER_KEY_FILE } from '../dev-approver.ts';
-import { type SigningKey, readKeyFile, readKeyHead } from '../keys.ts';
 import { type Connected, type Doors, connected } from './doors.ts';
+import { ownKey } from './own-key.ts';
 import { showApproval } from './show-approval.ts';
 
 /** Registers both commands. */
@@ -37,7 +35,7 @@ async function answer(
       hint: 'see what waits with `actguard approvals`',
     });
   }
-  const key = await keyOf(doors, connection, options.key);
+  const key = await ownKey(doors, connection.stateDirectory, options.key);
   doors.line(`signing    as ${key.person} with key ${key.keyId.slice(0, 16)}${key.dev ? ' (dev key)' : ''}`);
   if (options.yes !== true && !(await doors.confirm(`${decision} this?`))) {
     throw new ActGuardError('APPROVAL_REJECTED', 'nothing was sent');
@@ -55,15 +53,4 @@ async function answer(
     );
   }
   doors.line(`counted    the ask is ${outcome.state}`);
-}
-
-/** The key of `--key`, else the dev stack's. */
-async function keyOf(doors: Doors, connection: Connected, file: string | undefined): Promise<SigningKey> {
-  const path =
-    file ?? (connection.stateDirectory === null ? undefined : join(connection.stateDirectory, DEV_APPROVER_KEY_FILE));
-  if (path === undefined) {
-    throw new ActGuardError('UNAUTHENTICATED', 'no key to sign with', { hint: 'give yours with `--key FILE`' });
-  }
-  const head = readKeyHead(path);
-  return readKeyFile(path, head.encrypted ? await doors.passphrase(`passphrase of ${path}: `) : null);
 }

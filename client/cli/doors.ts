@@ -3,6 +3,7 @@
  * Commands throw ActGuardError; printing of errors and exit codes are the program's.
  */
 import type { Database } from '../../activities/deps.ts';
+import type { ActGuard } from '../client.ts';
 import type { ApprovalRequest } from '../../governance/approval.ts';
 import type { Json } from '../../governance/json.ts';
 import type { ApprovalSignal } from '../../workflows/messages.ts';
@@ -19,6 +20,8 @@ export interface Connected {
 
 /** Connection, output and questions. */
 export interface Doors {
+  /** A client of the platform; the command closes it. */
+  readonly actguard: () => Promise<ActGuard>;
   readonly connect: () => Promise<Connected>;
   /** A line for people on standard output; silent with `--output json`. */
   readonly line: (text: string) => void;
@@ -37,5 +40,15 @@ export async function connected<T>(doors: Doors, work: (connection: Connected) =
     return await work(connection);
   } finally {
     await connection.close();
+  }
+}
+
+/** Runs with a client of the platform and closes it. */
+export async function withActguard<T>(doors: Doors, work: (actguard: ActGuard) => Promise<T>): Promise<T> {
+  const actguard = await doors.actguard();
+  try {
+    return await work(actguard);
+  } finally {
+    await actguard.close();
   }
 }

@@ -39,6 +39,7 @@ afterAll(async () => {
 function run(...args: string[]): Promise<unknown> {
   lines.length = 0;
   const doors: Doors = {
+    actguard: () => Promise.reject(new Error('not used here')),
     connect: () =>
       Promise.resolve({
         db: fresh.db,

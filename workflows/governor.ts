@@ -18,6 +18,7 @@ import { deny } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import { relevantFacts } from '../governance/facts.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
+import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 import { detailsOf } from './details.ts';
 import * as step from './governor-state.ts';
@@ -225,7 +226,10 @@ export class Governor {
     try {
       if (!answered()) await condition(answered, Math.max(1, untilMs - Date.now()));
     } catch (error) {
-      if (isCancellation(error)) await this.#endAsk(ask.approvalId, 'withdrawn');
+      if (isCancellation(error)) {
+        await this.#endAsk(ask.approvalId, 'withdrawn');
+        this.state = step.removeOpen(this.state, asking.call);
+      }
       throw error;
     }
     const answer = this.state.open[asking.call]?.answer ?? 'expired';
@@ -381,7 +385,8 @@ export class Governor {
 
   async #workAnswer(approvalId: string, envelope: Json): Promise<void> {
     const open = step.findAsk(this.state, approvalId);
-    if (!open) return this.countRejected();
+    // several may have waited in the inbox when the last one that counts was rejected
+    if (!open || open.rejectedAnswers >= MAX_REJECTED_ANSWERS) return this.countRejected();
     const result = await this.withEntries((base) => transactions.recordAnswer({ ...base, approvalId, envelope }));
     const now = this.state.open[open.call];
     if (!now) return;

@@ -28,7 +28,9 @@ export interface PlatformOptions {
   readonly policy?: string;
   readonly environment?: Record<string, string>;
   readonly modelReplayUrl?: string;
-  readonly config?: { readonly budgets?: { readonly run: { readonly usd?: number; readonly tokens?: number; readonly calls?: number } } };
+  readonly config?: {
+    readonly budgets?: { readonly run: { readonly usd?: number; readonly tokens?: number; readonly calls?: number } };
+  };
 }
 
 let bundle: ReturnType<typeof makeBundle> | undefined;
@@ -71,7 +73,12 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
     });
   };
   await startWorker();
-  const actguard = await connect({ address: temporalAddress(), namespace: 'default', databaseUrl: database.url, taskQueue });
+  const actguard = await connect({
+    address: temporalAddress(),
+    namespace: 'default',
+    databaseUrl: database.url,
+    taskQueue,
+  });
   const stopWorker = async (): Promise<void> => {
     stop.abort();
     await running;

@@ -1,8 +1,13 @@
 /** Temporal for tests: the run's dev server, and a server of one's own that skips time. */
+import proto from '@temporalio/proto';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { inject } from 'vitest';
 import { TEMPORAL_TEST_SERVER } from '../../worker/temporal-download.ts';
+import { SEARCH_ATTRIBUTES } from '../../worker/search-attributes.ts';
 import { findDownload } from '../../worker/temporal-server.ts';
+import { payloadConverterPath } from '../../workflows/converter-path.ts';
+
+const { temporal } = proto;
 
 /** `127.0.0.1:port` of the dev server that the whole test run shares: use task queues and workflow ids of your own. */
 export function temporalAddress(): string {
@@ -18,5 +23,15 @@ export function temporalAddress(): string {
  */
 export async function timeSkippingEnv(): Promise<TestWorkflowEnvironment> {
   const path = await findDownload(TEMPORAL_TEST_SERVER, (message) => console.log(message));
-  return TestWorkflowEnvironment.createTimeSkipping({ server: { executable: { type: 'existing-path', path } } });
+  const env = await TestWorkflowEnvironment.createTimeSkipping({
+    server: { executable: { type: 'existing-path', path } },
+    client: { dataConverter: { payloadConverterPath } },
+  });
+  const types = temporal.api.enums.v1.IndexedValueType;
+  const typeOf = { Keyword: types.INDEXED_VALUE_TYPE_KEYWORD, Double: types.INDEXED_VALUE_TYPE_DOUBLE };
+  await env.connection.operatorService.addSearchAttributes({
+    namespace: env.namespace ?? 'default',
+    searchAttributes: Object.fromEntries(Object.entries(SEARCH_ATTRIBUTES).map(([name, type]) => [name, typeOf[type]])),
+  });
+  return env;
 }

@@ -63,11 +63,13 @@ export function cedarSchema(world: PolicyWorld): SchemaJson<string> {
       },
       actions: Object.fromEntries([...ACTION_GROUPS.map((group) => [group, {}]), ...actions]),
     },
-  } as SchemaJson<string>;
+  } as unknown as SchemaJson<string>;
 }
 
 const TEXT: Field = { kind: 'string', values: null };
 const LONG: Field = { kind: 'long' };
+const EFFECT: Field = { kind: 'string', values: ['read', 'write'] };
+const REACH: Field = { kind: 'string', values: ['internal', 'external'] };
 
 /** Attributes of a call's context. Money left is in whole cents, rounded down; absent: not limited. */
 function contextField(tool: ToolManifest, gated: boolean): RecordField {
@@ -81,8 +83,8 @@ function contextField(tool: ToolManifest, gated: boolean): RecordField {
     nowMs: LONG,
     tenant: { kind: 'entity', type: 'Tenant' },
     agent: { kind: 'entity', type: 'Agent' },
-    effect: { kind: 'string', values: [tool.effect] },
-    reach: { kind: 'string', values: [tool.reach] },
+    effect: EFFECT,
+    reach: REACH,
     run: TEXT,
   });
 }
@@ -90,8 +92,8 @@ function contextField(tool: ToolManifest, gated: boolean): RecordField {
 function resourceField(tool: ToolManifest | null): RecordField {
   return record({
     name: { kind: 'string', values: tool && [tool.name] },
-    effect: { kind: 'string', values: tool && [tool.effect] },
-    reach: { kind: 'string', values: tool && [tool.reach] },
+    effect: EFFECT,
+    reach: REACH,
   });
 }
 

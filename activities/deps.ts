@@ -4,6 +4,7 @@ import type { Fact, LiveFact, Limit, Principal } from '../governance/call.ts';
 import type { Decision } from '../governance/decision.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolManifest } from '../governance/tool.ts';
+import type { SecretSet } from './scrub.ts';
 
 /** Postgres, one statement a round trip. Connection troubles surface as BACKEND_UNAVAILABLE. */
 export interface Database {
@@ -67,6 +68,8 @@ export interface Deps {
   readonly config: Config;
   readonly policy: () => PolicyEngine;
   readonly secrets: SecretSource;
+  /** The worker's scrub set: every secret it resolves joins it. */
+  readonly known: SecretSet;
   readonly mailer: Mailer | null;
   /** Fingerprints (SHA-256 hex) of the administrators' keys. */
   readonly roots: readonly string[];

@@ -15,7 +15,6 @@ import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { record } from './record.ts';
 import { applyResolve } from './resolve.ts';
-import { SecretSet } from './scrub.ts';
 import type { Activities } from './types.ts';
 
 /** What the calls of one worker share. */
@@ -29,7 +28,7 @@ export function shareCalls(deps: Deps): CallShared {
     deps,
     grants: new Grants(deps.db),
     tools,
-    secrets: new SecretSet(),
+    secrets: deps.known,
     provers: (kind) => byKind.get(kind) ?? [],
   };
 }

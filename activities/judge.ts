@@ -8,7 +8,7 @@ import { mintFacts } from '../governance/facts.ts';
 import { classifyFailure, classifyReturned } from '../governance/failure.ts';
 import type { Json } from '../governance/json.ts';
 import { MAX_OUTPUT_BYTES } from '../governance/limits.ts';
-import { usdToMicros } from '../governance/money.ts';
+import { costToMicros } from '../governance/money.ts';
 import { resultBytes } from '../governance/text.ts';
 import type { StoredResult } from './claim.ts';
 import type { Attempt, Trace } from './run-tool.ts';
@@ -155,7 +155,7 @@ function costOf(tool: Tool, output: unknown): number {
   if (!cost) return 0;
   if (cost.fixed || !tool.code.actualUsd || output === undefined) return cost.worstMicros;
   try {
-    return usdToMicros(tool.code.actualUsd(output as never));
+    return costToMicros(tool.code.actualUsd(output as never)) ?? cost.worstMicros;
   } catch {
     return cost.worstMicros;
   }

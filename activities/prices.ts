@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { calcPrice, findProvider, type ModelPrice as Rates } from '@pydantic/genai-prices';
-import { dollarsUp } from '../define/dollars.ts';
+import { costToMicros } from '../governance/money.ts';
 import type { PriceOptions } from '../define/types.ts';
 import type { ModelPrice } from '../governance/price.ts';
 
@@ -121,5 +121,5 @@ function dearestMicros(...rates: readonly Rates[string][]): number | null {
 }
 
 function micros(usd: number): number | null {
-  return Number.isFinite(usd) && usd >= 0 ? dollarsUp(usd) : null;
+  return costToMicros(usd);
 }

@@ -34,6 +34,19 @@ export function usdToMicros(usd: number | string): number {
   return micros;
 }
 
+/**
+ * A cost in dollars, as somebody else's table or tool gives it, in micro-dollars, rounded up; null when it is no amount.
+ * 0.07 * 1e6 is 70000.00000000001 as a float: the decimal text is what was meant, so that is what is scaled.
+ *
+ * @example costToMicros(0.0000001) // 1
+ */
+export function costToMicros(usd: number): number | null {
+  if (!Number.isFinite(usd) || usd < 0) return null;
+  const [digits = '0', exponent = '0'] = usd.toExponential().split('e');
+  const micros = Math.ceil(Number(`${digits}e${Number(exponent) + 6}`));
+  return Number.isSafeInteger(micros) ? micros : null;
+}
+
 /** Dollars for reading: never calculate with them. */
 export function microsToUsd(micros: number): number {
   return micros / MICROS_PER_USD;

@@ -13,6 +13,7 @@ import { createModelGateway } from '../activities/model-gateway.ts';
 import { migrate } from '../activities/migrate.ts';
 import { loadPolicyDirectory } from '../activities/policy-load.ts';
 import { connectDatabase } from '../activities/postgres.ts';
+import { SecretSet } from '../activities/scrub.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
@@ -57,7 +58,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const { config, log } = options;
   const policies = resolve(options.configDirectory, config.policies);
   const agents = config.agents.map((a) => a.name);
-  const policy: PolicyEngine = loadPolicyDirectory(
+  const policy: PolicyEngine = await loadPolicyDirectory(
     policies,
     config.tools.map((t) => t.manifest),
     agents,
@@ -74,17 +75,20 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const roots = dev ? [...config.approvals.roots, dev.rootKeyId] : config.approvals.roots;
     if (dev) await ensureDevApprover({ db, roots, dev: true }, dev);
     const secrets = environmentSecrets(environment);
+    const known = new SecretSet();
     const deps: Deps = {
       db,
       config,
       policy: () => policy,
       secrets,
+      known,
       mailer: options.smtpUrl === null ? null : smtpMailer(options.smtpUrl),
       roots,
       dev: dev !== null,
       models: createModelGateway({
         config,
-        readKey: (env) => environment[env],
+        secrets,
+        known,
         ...(options.modelReplayUrl === null ? {} : { replay: { baseUrl: options.modelReplayUrl } }),
       }),
       log,

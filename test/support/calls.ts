@@ -7,6 +7,7 @@ import { callTool, type CallShared } from '../../activities/call-tool.ts';
 import type { Deps, PolicyEngine } from '../../activities/deps.ts';
 import { environmentSecrets } from '../../activities/credentials.ts';
 import { openRun } from '../../activities/open-run.ts';
+import { SecretSet } from '../../activities/scrub.ts';
 import type { CallToolInput, CallToolResult } from '../../activities/types.ts';
 import { defineAgent, defineConfig, type Tool } from '../../define/index.ts';
 import type { LiveFact } from '../../governance/call.ts';
@@ -71,6 +72,7 @@ export function desk(): Desk {
         config,
         policy: () => more.policy ?? PERMIT_ALL,
         secrets: environmentSecrets(more.environment ?? {}),
+        known: new SecretSet(),
         mailer: null,
         roots: [],
         dev: true,

@@ -74,7 +74,12 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
       rawOutput,
     );
   }
-  const minted = mintFacts(tool.code.proves as never, output, tool.manifest.facts);
+  let minted: ReturnType<typeof mintFacts>;
+  try {
+    minted = mintFacts(tool.code.proves as never, output, tool.manifest.facts);
+  } catch (error) {
+    return refuse('OUTPUT_INVALID', `\`proves\` failed: ${secrets.text(String(error))}`, rawOutput);
+  }
   if (minted.kind === 'too-many') {
     return refuse(
       'TOO_MANY_FACTS',

@@ -132,3 +132,13 @@ export const MAX_POLICY_CHAIN = 64;
 export const MAX_POLICY_TOKENS = 4_000;
 /** Policy sets that stay preparsed: Cedar forgets none (about 0.25 MB each), so their places are used again. */
 export const MAX_PREPARSED_POLICY_SETS = 4;
+/** A provider's answer as it is read: many times what any output cap allows. */
+export const MAX_MODEL_RESPONSE_BYTES = 8 * 1024 * 1024;
+/** A model's text as it stands in workflow history, and all arguments of one answer: with its calls it fits a payload. */
+export const MAX_ANSWER_BYTES = 512 * 1024;
+/** Tool calls that one answer may ask for; more are left out of the transcript as well. */
+export const MAX_TOOL_CALLS_PER_ANSWER = 64;
+/** One model call, long outputs included. */
+export const MODEL_TIMEOUT_MS = 10 * 60_000;
+/** More tokens than any model takes or gives: such a usage is not believed. */
+export const MAX_BELIEVED_TOKENS = 100_000_000;

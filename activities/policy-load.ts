@@ -1,5 +1,5 @@
 /** Loads a policy set: from texts, or from a deployment's folder of `*.cedar` files. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { throwIfProblems } from '../governance/errors.ts';
 import type { Problem } from '../governance/errors.ts';
@@ -29,29 +29,17 @@ export function loadPolicies(sources: PolicySources): LoadedPolicies {
  *
  * @throws ActGuardError CONFIG_INVALID, also when the folder is missing or holds none: everything would be denied
  */
-export async function loadPolicyDirectory(
+export function loadPolicyDirectory(
   directory: string,
   tools: readonly ToolManifest[],
   agents: readonly string[],
-): Promise<LoadedPolicies> {
+): LoadedPolicies {
   const problems: Problem[] = [];
-  const names = await readdir(directory).catch((error: unknown) => {
-    problems.push({
-      where: directory,
-      problem: `cannot be read: ${codeOf(error)}`,
-      fix: 'create the folder or correct `policies` in the config',
-    });
-    return [];
-  });
   const files: PolicyFile[] = [];
-  for (const name of names.filter((n) => n.endsWith('.cedar')).sort()) {
-    const text = await readPolicy(join(directory, name)).catch((error: unknown) => {
-      problems.push({
-        where: name,
-        problem: error instanceof TypeError ? 'is not UTF-8 text' : `cannot be read: ${codeOf(error)}`,
-      });
-      return null;
-    });
+  const fix = 'create the folder or correct `policies` in the config';
+  for (const name of reading(problems, directory, () => readdirSync(directory).sort(), fix) ?? []) {
+    if (!name.endsWith('.cedar')) continue;
+    const text = reading(problems, name, () => readPolicy(join(directory, name)));
     if (text !== null) files.push({ name, text });
   }
   if (problems.length === 0 && files.length === 0) problems.push(noPolicies(directory));
@@ -59,13 +47,20 @@ export async function loadPolicyDirectory(
   return loadPolicies({ files, tools, agents });
 }
 
-async function readPolicy(path: string): Promise<string> {
-  const bytes = await readFile(path);
-  // Too large is refused with the other problems of the set; decoding it would be work for nothing.
-  if (bytes.length > MAX_POLICY_FILE_BYTES) return ' '.repeat(MAX_POLICY_FILE_BYTES + 1);
-  return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+function readPolicy(path: string): string {
+  // Decoding a file that will be refused for its size would be work for nothing.
+  if (statSync(path).size > MAX_POLICY_FILE_BYTES) return ' '.repeat(MAX_POLICY_FILE_BYTES + 1);
+  return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
 }
 
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+/** What was read; null and a problem where it could not be. */
+function reading<T>(problems: Problem[], where: string, read: () => T, fix?: string): T | null {
+  try {
+    return read();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    const problem = code === 'ERR_ENCODING_INVALID_ENCODED_DATA' ? 'is not UTF-8 text' : `cannot be read: ${code}`;
+    problems.push({ where, problem, ...(fix === undefined ? {} : { fix }) });
+    return null;
+  }
 }

@@ -48,15 +48,7 @@ export function createActivities(deps: Deps): Activities {
   return {
     openRun: (input) => guarded((info) => openRun(shared, input, info)),
     callTool: (input) => guarded((info) => callTool(shared, input, info)),
-    callModel: (input) =>
-      guarded((info) =>
-        callModel(deps, input, {
-          workflowId: info.workflowId,
-          temporalRunId: info.temporalRun,
-          signal: info.cancelled,
-          heartbeat: info.heartbeat,
-        }),
-      ),
+    callModel: (input) => guarded((info) => callModel(shared, input, info)),
     record: (input) => guarded((info) => record(shared, input, info)),
     recordAnswer: (input) => guarded(() => recordAnswer(deps, input)),
     verifyCommand: (input) =>

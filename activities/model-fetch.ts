@@ -44,7 +44,10 @@ export function modelFetch(traffic: ModelTraffic, maxBytes: number | null): type
       await response.body?.cancel();
       throw refuse(traffic, 'redirect', 'the provider answered with a redirect, which is not followed');
     }
-    return new Response(await bounded(response, traffic), { status: response.status, headers: plain(response.headers) });
+    return new Response(await bounded(response, traffic), {
+      status: response.status,
+      headers: plain(response.headers),
+    });
   };
 }
 
@@ -59,7 +62,11 @@ async function bounded(response: Response, traffic: ModelTraffic): Promise<Uint8
   for await (const part of response.body ?? []) {
     bytes += part.byteLength;
     if (bytes > MAX_MODEL_RESPONSE_BYTES) {
-      throw refuse(traffic, 'answer-too-large', `the provider's answer is larger than ${MAX_MODEL_RESPONSE_BYTES} bytes`);
+      throw refuse(
+        traffic,
+        'answer-too-large',
+        `the provider's answer is larger than ${MAX_MODEL_RESPONSE_BYTES} bytes`,
+      );
     }
     parts.push(part);
   }

@@ -69,7 +69,11 @@ export function createModelGateway(options: ModelGatewayOptions): ModelGateway {
         const result = await ask(model, request, request.maxOutputTokens, request.signal);
         const toolCalls = readToolCalls(result.toolCalls);
         const text = readText(result.text);
-        return { text, toolCalls, usage: readUsage(result.usage, text !== '' || toolCalls.length > 0) } satisfies ModelResponse;
+        return {
+          text,
+          toolCalls,
+          usage: readUsage(result.usage, text !== '' || toolCalls.length > 0),
+        } satisfies ModelResponse;
       } catch (error) {
         throw isActGuardError(error) ? error : modelError(error, traffic, known);
       }
@@ -145,7 +149,12 @@ function providerOf(options: ModelGatewayOptions, model: string): Provider {
   };
 }
 
-async function openModel(options: ModelGatewayOptions, known: SecretSet, model: string, fetch: typeof globalThis.fetch): Promise<LanguageModel> {
+async function openModel(
+  options: ModelGatewayOptions,
+  known: SecretSet,
+  model: string,
+  fetch: typeof globalThis.fetch,
+): Promise<LanguageModel> {
   const provider = providerOf(options, model);
   if (options.replay) return buildModel(provider, REPLAY_KEY, fetch);
   const key = await options.secrets.read(`models/${provider.name}`, provider.keyEnv);

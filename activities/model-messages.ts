@@ -2,7 +2,12 @@
 import { jsonSchema, type JSONValue, type ModelMessage, type ToolSet } from 'ai';
 import { checkPlainJson } from '../governance/canonical.ts';
 import type { Json } from '../governance/json.ts';
-import { MAX_ANSWER_BYTES, MAX_ARGUMENT_BYTES, MAX_BELIEVED_TOKENS, MAX_TOOL_CALLS_PER_ANSWER } from '../governance/limits.ts';
+import {
+  MAX_ANSWER_BYTES,
+  MAX_ARGUMENT_BYTES,
+  MAX_BELIEVED_TOKENS,
+  MAX_TOOL_CALLS_PER_ANSWER,
+} from '../governance/limits.ts';
 import type { ModelRequest, ModelResponse, TranscriptMessage } from './deps.ts';
 
 /** Messages as the AI SDK takes them. */
@@ -16,13 +21,25 @@ export function toModelMessages(messages: readonly TranscriptMessage[]): ModelMe
           role: 'assistant',
           content: [
             ...(m.text === '' ? [] : [{ type: 'text' as const, text: m.text }]),
-            ...m.toolCalls.map((c) => ({ type: 'tool-call' as const, toolCallId: c.id, toolName: c.toolName, input: asObject(c.args) })),
+            ...m.toolCalls.map((c) => ({
+              type: 'tool-call' as const,
+              toolCallId: c.id,
+              toolName: c.toolName,
+              input: asObject(c.args),
+            })),
           ],
         };
       case 'tool':
         return {
           role: 'tool',
-          content: [{ type: 'tool-result', toolCallId: m.id, toolName: m.toolName, output: { type: 'json', value: m.value as JSONValue } }],
+          content: [
+            {
+              type: 'tool-result',
+              toolCallId: m.id,
+              toolName: m.toolName,
+              output: { type: 'json', value: m.value as JSONValue },
+            },
+          ],
         };
       default:
         return m satisfies never;
@@ -100,7 +117,10 @@ export function cutBytes(text: string, maxBytes: number): string {
 /** Usage as the AI SDK reports it; input includes cached, output includes reasoning. */
 export interface SdkUsage {
   readonly inputTokens: number | undefined;
-  readonly inputTokenDetails?: { readonly cacheReadTokens: number | undefined; readonly cacheWriteTokens: number | undefined };
+  readonly inputTokenDetails?: {
+    readonly cacheReadTokens: number | undefined;
+    readonly cacheWriteTokens: number | undefined;
+  };
   readonly outputTokens: number | undefined;
   readonly outputTokenDetails?: { readonly reasoningTokens: number | undefined };
 }
@@ -118,7 +138,11 @@ export function readUsage(usage: SdkUsage | undefined, answered: boolean): Model
     reasoningTokens: usage?.outputTokenDetails?.reasoningTokens ?? 0,
   };
   if (Object.values(found).some((n) => !Number.isSafeInteger(n) || n < 0 || n > MAX_BELIEVED_TOKENS)) return null;
-  if (found.cachedInputTokens + found.cacheWriteTokens > found.inputTokens || found.reasoningTokens > found.outputTokens) return null;
+  if (
+    found.cachedInputTokens + found.cacheWriteTokens > found.inputTokens ||
+    found.reasoningTokens > found.outputTokens
+  )
+    return null;
   if (found.inputTokens === 0 || (answered && found.outputTokens === 0)) return null;
   return found;
 }

@@ -38,7 +38,7 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
   const limit: Limit = { ...deps.config.runLimit, ...(input.budget ?? {}) };
   let model: OpenedModel | null = null;
   if (input.mode === 'agent') {
-    model = await openedModel(deps, agent, input);
+    model = await openedModel(shared, agent, input);
     if (model.price === null) {
       return denied(
         deny(

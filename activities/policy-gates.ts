@@ -13,6 +13,8 @@ export interface ParsedPolicy {
   readonly piece: Piece;
   readonly json: PolicyJson;
   readonly gate: { readonly roles: readonly string[]; readonly quorum: number } | null;
+  /** Its annotations are wrong, so what it was meant to be is not known. */
+  readonly misread: boolean;
 }
 
 /** Annotations that mean something; any other one is a mistake, for nothing would enforce it. */

@@ -59,7 +59,7 @@ export function tokensOf(text: string): Token[] {
 /** Policies in order of appearance; a last one without its semicolon is a finding. */
 export function splitPolicies(file: string, text: string): { pieces: Piece[]; findings: Finding[] } {
   const pieces: Piece[] = [];
-  const findings: Finding[] = [];
+  const findings: Finding[] = hiddenCharacters(file, text);
   let open: Token[] = [];
   for (const token of tokensOf(text)) {
     open.push(token);
@@ -115,6 +115,20 @@ function tokenAt(text: string, start: number): Token {
   const number = match(NUMBER, text, start);
   if (number) return { kind: 'number', text: number, start };
   return { kind: 'sign', text: match(SIGN, text, start), start };
+}
+
+/** Characters that make a policy read as another one than it is: controls, text direction, zero width. */
+const HIDDEN = /(?![\t\n])[\p{Cc}\u061C\u200B\u200E\u200F\u202A-\u202E\u2060\u2066-\u2069\uFEFF]/gu;
+
+function hiddenCharacters(file: string, text: string): Finding[] {
+  const fix = 'remove it; in a string write `\\u{...}`';
+  return [...text.matchAll(HIDDEN)].map(({ index, 0: found }) => ({
+    file,
+    start: index,
+    end: index + found.length,
+    problem: `hidden character \`${found}\``,
+    fix,
+  }));
 }
 
 /** What would exhaust the stack of Cedar's parser, which does not recover from it. */

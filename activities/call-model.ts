@@ -1,57 +1,51 @@
 /**
- * One model call: start transaction, provider (its own retries off), outcome transaction. An attempt that finds its
- * start row without an outcome answers `lost` without calling: it may have been sent, so it is paid in full (design,
- * One governed call).
+ * One governed model call (design, "One governed call"): start transaction, provider, outcome transaction. An attempt
+ * that finds its start row already there without an outcome answers `lost` and sends nothing: it is settled in full.
  */
 import type { Agent } from '../define/types.ts';
-import type { Amount } from '../governance/call.ts';
-import { canonicalize } from '../governance/canonical.ts';
-import { deny, frozen } from '../governance/denial.ts';
-import { makeEntry, type EntryKind, type EntryRow } from '../governance/entry.ts';
-import { ActGuardError, isActGuardError, type CallError } from '../governance/errors.ts';
-import { classifyFailure } from '../governance/failure.ts';
-import type { Json, JsonObject } from '../governance/json.ts';
-import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
-import { settleModelCall } from '../governance/price.ts';
-import { utf8Length } from '../governance/text.ts';
-import { workflowEntryRows } from './call-entries.ts';
-import type { CallShared } from './call-tool.ts';
-import type { ModelResponse, TranscriptMessage } from './deps.ts';
+import { deny, frozen, quote } from '../governance/denial.ts';
+import type { Denial } from '../governance/errors.ts';
+import { LEASE_RENEW_MS, MODEL_TIMEOUT_MS } from '../governance/limits.ts';
+import { worstCaseModelCall, type ModelPrice } from '../governance/price.ts';
+import { callEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
+import type { Deps, ModelRequest, TranscriptMessage } from './deps.ts';
+import type { CallInfo, CallShared } from './call-tool.ts';
 import type { Grant } from './grant.ts';
-import { ModelError } from './model-gateway.ts';
-import { pgJson } from './pg-json.ts';
+import { appendEntries } from './ledger.ts';
+import { answered, failed, lost, type ModelCall, type Outcome } from './model-outcome.ts';
 import { priceOf } from './prices.ts';
-import { readTurns, resultRef, toolMessages, turnDigest, type ResultsByRef, type StoredTurn } from './transcript.ts';
+import { runRefusal } from './refusals.ts';
+import {
+  finishModelCall,
+  parseResult,
+  readTurns,
+  refsOf,
+  resultMessages,
+  startModelCall,
+  type StartAnswer,
+} from './transcript.ts';
 import type { CallModelInput, CallModelResult, OpenedModel, OpenRunInput } from './types.ts';
 
-/** Beyond the measured request: numbers in it may get a digit longer. */
-const MEASURE_SLACK_BYTES = 64;
-const RETRIED = ['transport', 'timeout', 'overloaded', 'throttled'];
-const NOTHING: Amount = { usdMicros: 0, tokens: 0, calls: 0 };
+/** What model calls share with the other calls of a worker. */
+type Shared = Pick<CallShared, 'deps' | 'grants'>;
+/** Which Temporal activity this is, and how it reports. */
+type Info = Pick<CallInfo, 'workflowId' | 'temporalRun' | 'cancelled' | 'heartbeat'>;
 
-export interface ModelInfo {
-  readonly workflowId: string;
-  readonly temporalRun: string;
-  readonly cancelled: AbortSignal;
-  readonly heartbeat: () => void;
-}
-
-type Started =
-  | { kind: 'run'; problem: 'unknown' | 'closed' | 'reset' }
-  | { kind: 'frozen'; freeze: { scope: string; value: string; by: string; reason: string } }
-  | { kind: 'finished'; result: string }
-  | { kind: 'lost' }
-  | { kind: 'conflict' }
-  | { kind: 'started'; turns: StoredTurn[]; results: ResultsByRef };
-
-/** What the workflow needs to reserve this agent's model calls. */
-export async function openedModel(shared: CallShared, agent: Agent, input: OpenRunInput): Promise<OpenedModel> {
-  const { deps } = shared;
+/**
+ * What the workflow has to know to reserve model calls. `price` null: the caller denies PRICE_UNKNOWN.
+ *
+ * @throws CONFIG_INVALID for an agent without a model or a provider without an address
+ */
+export async function openedModel(
+  { deps }: Shared,
+  agent: Agent,
+  input: Pick<OpenRunInput, 'input'>,
+): Promise<OpenedModel> {
   const name = agent.model ?? '';
   const measured = await deps.models.measure({
     model: name,
     instructions: agent.instructions,
-    tools: toolsOf(agent),
+    tools: offered(agent, null),
     messages: [{ role: 'user', text: input.input }],
   });
   return {
@@ -59,274 +53,192 @@ export async function openedModel(shared: CallShared, agent: Agent, input: OpenR
     price: priceOf(name, deps.config.prices, Date.now()),
     maxTurns: agent.maxTurns,
     maxOutputTokens: agent.maxOutputTokens,
-    promptBytes: measured.bytes + MEASURE_SLACK_BYTES,
+    promptBytes: measured.bytes,
     messages: measured.messages,
     onExhausted: agent.onExhausted,
   };
 }
 
-export async function callModel(shared: CallShared, input: CallModelInput, info: ModelInfo): Promise<CallModelResult> {
+/**
+ * Asks the model once. A refusal, a failure and a lost attempt are values; it throws only what Temporal should try
+ * again (the database is away) and FORBIDDEN for a run that this workflow did not open.
+ */
+export async function callModel(shared: Shared, input: CallModelInput, info: Info): Promise<CallModelResult> {
   const { deps } = shared;
   const grant = await shared.grants.of(input.run, info.workflowId);
   const agent = deps.config.agents.find((a) => a.name === grant.principal.agent);
-  if (!agent?.model)
-    throw new ActGuardError('CONFIG_INVALID', `agent \`${grant.principal.agent}\` has no model any more`);
-  const started = await start(shared, input, info, grant, agent.model);
+  const model = agent?.model ?? '';
+  const frame: CallFrame = { input: { ...input, tool: model }, grant, dev: deps.dev };
+  const before = workflowEntryRows(input.run, grant, input.entries);
+  const deadlineMs = Math.min(input.deadlineMs, grant.deadlineMs);
+  const price = priceOf(model, deps.config.prices, Date.now());
+  const refusal = refuseBefore(agent, model, price, input, deadlineMs);
+  if (refusal || !agent || !price) return denied(deps, frame, refusal ?? noAgent(grant), before);
+
+  const call: ModelCall = { deps, frame, input, model, price };
+  const started = await startModelCall(deps.db, {
+    run: input.run,
+    call: input.call,
+    seq: input.seq,
+    turn: input.turn,
+    temporalRun: info.temporalRun,
+    continuedFrom: input.continuedFrom ?? null,
+    tenant: grant.principal.tenant,
+    model,
+    reserved: input.reserved,
+    refs: refsOf(input.run, input.results),
+    before,
+    entries: [startedEntry(call)],
+    ...lost(call),
+  });
   switch (started.kind) {
-    case 'run':
-      return {
-        kind: 'denied',
-        denial: deny(
-          started.problem === 'closed' ? 'CONFLICT' : 'FROZEN',
-          `the run cannot go on: ${started.problem}`,
-          'start a new run',
-          { scope: 'run', value: input.run, by: 'actguard', reason: started.problem },
-        ),
-      };
-    case 'frozen':
-      return { kind: 'denied', denial: frozen(started.freeze) };
     case 'finished':
-      return JSON.parse(started.result) as CallModelResult;
+      return parseResult(started.result);
     case 'lost':
       return { kind: 'lost', spent: input.reserved };
+    case 'run':
+      return denied(deps, frame, runRefusal(started.problem, input.run), []);
+    case 'frozen':
+      return denied(deps, frame, frozen(started.freeze), []);
     case 'conflict':
-      throw new ActGuardError('CONFLICT', 'this model call stands already under another turn');
+      return denied(
+        deps,
+        frame,
+        deny('CONFLICT', `call ${quote(input.call)} was used before`, 'use a new call id'),
+        [],
+      );
     case 'started':
-      return converse(shared, input, info, grant, agent, started);
+      return finish(call, await ask(call, agent, started, info, deadlineMs));
     default:
       return started satisfies never;
   }
 }
 
-async function start(
-  shared: CallShared,
-  input: CallModelInput,
-  info: ModelInfo,
-  grant: Grant,
-  model: string,
-): Promise<Started> {
-  const price = priceOf(model, shared.deps.config.prices, Date.now());
-  const request = {
-    tenant: grant.principal.tenant,
-    run: input.run,
-    temporalRun: info.temporalRun,
-    continuedFrom: input.continuedFrom ?? null,
-    before: workflowEntryRows(input.run, grant, input.entries),
-    call: input.call,
-    seq: input.seq,
-    turn: input.turn,
-    model,
-    reserved: input.reserved,
-    refs: input.results.flatMap((r) => (r.kind === 'stored' ? [resultRef(input.run, r.call)] : [])),
-    entries: [
-      entry(shared, input, grant, 'call.started', 'started', {
-        model,
-        turn: input.turn,
-        authorization: 'autonomous',
-        reserved: { ...input.reserved },
-        maxOutputTokens: input.maxOutputTokens,
-        price: price?.version ?? null,
-      }),
-    ],
-    lostResult: JSON.stringify({ kind: 'lost', spent: input.reserved } satisfies CallModelResult),
-    lostEntries: [
-      entry(shared, input, grant, 'call.failed', 'lost', {
-        model,
-        lost: true,
-        flagged: true,
-        spentMicros: input.reserved.usdMicros,
-      }),
-    ],
-  };
-  const [row] = await shared.deps.db.query<{ s: Started }>('select actguard.start_model_call($1::jsonb) as s', [
-    pgJson(request),
-  ]);
-  if (!row) throw new Error('start_model_call answered nothing');
-  return row.s;
-}
-
-async function converse(
-  shared: CallShared,
-  input: CallModelInput,
-  info: ModelInfo,
-  grant: Grant,
+/** Joins the transcript and asks the provider; every way out is an outcome. */
+async function ask(
+  call: ModelCall,
   agent: Agent,
-  started: Extract<Started, { kind: 'started' }>,
-): Promise<CallModelResult> {
-  const before = readTurns(input.run, started.turns);
-  const joined: TranscriptMessage[] = started.turns.length === 0 ? [{ role: 'user', text: grant.input }] : [];
-  joined.push(...toolMessages(input.results, started.results));
-  const parent = started.turns.at(-1)?.digest ?? null;
-  const beat = setInterval(info.heartbeat, HEARTBEAT_TIMEOUT_MS / 4);
-  let response: ModelResponse;
+  started: Extract<StartAnswer, { kind: 'started' }>,
+  info: Info,
+  deadlineMs: number,
+): Promise<Outcome> {
+  const { deps, input, model } = call;
+  const { grant } = call.frame;
+  const timeout = AbortSignal.timeout(Math.max(1, Math.min(MODEL_TIMEOUT_MS, deadlineMs - Date.now())));
+  const beating = setInterval(info.heartbeat, LEASE_RENEW_MS);
   try {
-    response = await shared.deps.models.generate({
-      model: agent.model ?? '',
+    const earlier = readTurns(input.run, started.turns, input.turn);
+    const first: TranscriptMessage[] = earlier.length === 0 ? [{ role: 'user', text: grant.input }] : [];
+    const incoming = [...first, ...resultMessages(input.results, started.results)];
+    const request: ModelRequest = {
+      model,
       instructions: agent.instructions,
-      tools: toolsOf(agent),
-      messages: [...before, ...joined],
-      maxOutputTokens: input.maxOutputTokens,
+      tools: offered(agent, grant),
+      messages: [...earlier, ...incoming],
+      maxOutputTokens: Math.min(input.maxOutputTokens, agent.maxOutputTokens),
       maxPromptBytes: input.promptBytes,
-      signal: info.cancelled,
-    });
+      signal: AbortSignal.any([info.cancelled, timeout]),
+    };
+    const response = await deps.models.generate(request);
+    return await answered(call, incoming, started.turns.at(-1)?.digest ?? null, response);
   } catch (error) {
-    return fail(shared, input, grant, agent.model ?? '', error);
+    return failed(call, error, { timedOut: timeout.aborted, cancelled: info.cancelled.aborted });
   } finally {
-    clearInterval(beat);
+    clearInterval(beating);
   }
-  const toolCalls = response.toolCalls.map((c) => ({ ...c, args: shared.secrets.json(c.args) }));
-  const said: TranscriptMessage = {
-    role: 'assistant',
-    text: shared.secrets.text(response.text),
-    toolCalls: toolCalls.map((c) => ({ id: c.id, toolName: c.toolName, args: c.args })),
-  };
-  const price = priceOf(agent.model ?? '', shared.deps.config.prices, Date.now());
-  const settled = price ? settleModelCall(response.usage, price) : null;
-  const spent = settled ?? input.reserved;
-  const result: CallModelResult = {
-    kind: 'done',
-    text: said.text,
-    toolCalls,
-    usage: response.usage,
-    spent,
-    bytes: utf8Length(JSON.stringify(JSON.stringify(said))) + 400 * (1 + toolCalls.length),
-    messages: 1,
-    flagged: settled === null,
-  };
-  const messages = canonicalize([...joined, said] as unknown as Json);
-  const over = spent.usdMicros > input.reserved.usdMicros || spent.tokens > input.reserved.tokens;
-  if (over)
-    shared.deps.log('error', 'a model used more than was reserved for it', {
-      run: input.run,
-      call: input.call,
-      model: agent.model,
-    });
-  return finish(shared, input, grant, result, {
-    state: 'succeeded',
-    usage: response.usage as unknown as Json,
-    transcript: {
-      messages,
-      digest: turnDigest(input.run, input.turn, parent, messages),
-      parent,
-      bytes: utf8Length(messages),
-    },
-    entries: [
-      entry(shared, input, grant, 'call.succeeded', 'succeeded', {
-        model: agent.model,
-        turn: input.turn,
-        spentMicros: spent.usdMicros,
-        tokens: spent.tokens,
-        ...(settled === null ? { flagged: true } : {}),
-        ...(over ? { overReservation: true } : {}),
-      }),
-    ],
+}
+
+async function finish(call: ModelCall, outcome: Outcome): Promise<CallModelResult> {
+  const { deps, input } = call;
+  const { kind } = await finishModelCall(deps.db, { run: input.run, call: input.call, ...outcome.request });
+  switch (kind) {
+    case 'ok':
+      return outcome.result;
+    case 'conflict':
+      return outcome.conflict;
+    case 'late':
+    case 'gone':
+      // somebody else answered for this call meanwhile: it was given up and paid in full
+      return { kind: 'lost', spent: input.reserved };
+    default:
+      return kind satisfies never;
+  }
+}
+
+function startedEntry({ frame, input, model, price }: ModelCall) {
+  return callEntry(frame, 'call.started', 'started', {
+    model,
+    turn: input.turn,
+    authorization: 'autonomous',
+    reserved: { ...input.reserved },
+    price: price.version,
+    maxOutputTokens: input.maxOutputTokens,
+    promptBytes: input.promptBytes,
   });
 }
 
-/** A failure that certainly billed nothing spends nothing; anything else is paid at its reservation, flagged. */
-async function fail(
-  shared: CallShared,
-  input: CallModelInput,
-  grant: Grant,
+/** Refusals that need no database. */
+function refuseBefore(
+  agent: Agent | undefined,
   model: string,
-  error: unknown,
-): Promise<CallModelResult> {
-  const free = isActGuardError(error) || (error instanceof ModelError && error.billed !== 'unknown');
-  const kind = classifyFailure(error);
-  const name = error instanceof ModelError ? error.original : error instanceof Error ? error.name : 'Error';
-  const message = shared.secrets.text(error instanceof Error ? error.message : String(error)).slice(0, 1_000);
-  const failed: CallError = {
-    code: isActGuardError(error) ? error.code : 'MODEL_FAILED',
-    message: `${model} failed: ${message}`,
-    details: { model },
-    cause: { name, message, kind },
-  };
-  const spent = free ? NOTHING : input.reserved;
-  const retry = RETRIED.includes(kind) && !isActGuardError(error);
-  const result: CallModelResult = { kind: 'failed', error: failed, spent, retry };
-  return finish(shared, input, grant, result, {
-    state: 'failed',
-    usage: null,
-    transcript: null,
-    entries: [
-      entry(shared, input, grant, 'call.failed', 'failed', {
-        model,
-        code: failed.code,
-        failure: kind,
-        spentMicros: spent.usdMicros,
-        ...(free ? {} : { flagged: true }),
-      }),
-    ],
-  });
-}
-
-interface Outcome {
-  readonly state: 'succeeded' | 'failed';
-  readonly usage: Json;
-  readonly transcript: JsonObject | null;
-  readonly entries: readonly EntryRow[];
-}
-
-async function finish(
-  shared: CallShared,
+  price: ModelPrice | null,
   input: CallModelInput,
-  grant: Grant,
-  result: CallModelResult,
-  outcome: Outcome,
-): Promise<CallModelResult> {
-  const lost: CallModelResult = { kind: 'lost', spent: input.reserved };
-  const late = [entry(shared, input, grant, 'call.late', 'late', { state: outcome.state })];
-  const [row] = await shared.deps.db.query<{ a: { kind: 'ok' | 'late' | 'conflict' | 'gone' } }>(
-    'select actguard.finish_model_call($1::jsonb) as a',
-    [
-      pgJson({
-        run: input.run,
-        call: input.call,
-        ...outcome,
-        result: JSON.stringify(result),
-        lateEntries: late,
-        conflictResult: JSON.stringify(lost),
-        conflictEntries: [
-          entry(shared, input, grant, 'call.failed', 'conflict', {
-            flagged: true,
-            spentMicros: input.reserved.usdMicros,
-          }),
-        ],
-      }),
-    ],
+  deadlineMs: number,
+): Denial | null {
+  if (!agent?.model) return null;
+  if (Date.now() >= deadlineMs) {
+    return deny('DEADLINE_EXCEEDED', 'the run is past its deadline', 'start a new run', { deadlineMs });
+  }
+  if (!price) {
+    const hint = 'add it to `prices` in the configuration';
+    return deny('PRICE_UNKNOWN', `no price is known for model ${quote(model)}`, hint, { model });
+  }
+  // the reservation is the workflow's word: below the worst case at today's price nothing is sent (P3)
+  const { promptBytes, maxOutputTokens, reserved } = input;
+  const worst = worstCaseModelCall({ promptBytes, messages: 0, price, maxOutputTokens, left: reserved });
+  if (worst.kind === 'ok' && worst.maxOutputTokens === maxOutputTokens) return null;
+  return deny(
+    'BUDGET_EXCEEDED',
+    'less was reserved than this call can cost at the price of today',
+    'start a new run: it is opened with the price of today',
+    { scope: 'run', limitMicros: reserved.usdMicros, price: price.version },
   );
-  return row?.a.kind === 'ok' ? result : lost;
 }
 
-function entry(
-  shared: CallShared,
-  input: CallModelInput,
-  grant: Grant,
-  kind: EntryKind,
-  name: string,
-  data: JsonObject,
-): EntryRow {
-  return makeEntry({
-    kind,
-    tenant: grant.principal.tenant,
-    run: input.run,
-    key: `c:${input.seq}:${name}`,
-    seq: input.seq,
-    call: input.call,
-    atMs: Date.now(),
-    data: {
-      user: grant.principal.user,
-      agent: grant.principal.agent,
-      ...(shared.deps.dev ? { dev: true } : {}),
-      ...data,
-    },
-  });
+function noAgent(grant: Grant): Denial {
+  const name = grant.principal.agent;
+  return deny(
+    'NOT_FOUND',
+    `this worker has no agent ${quote(name)} with a model`,
+    'deploy the configuration that the run was opened with',
+    { agent: name },
+  );
 }
 
-function toolsOf(agent: Agent) {
-  return agent.tools.map((t) => ({
-    name: t.manifest.modelName,
-    description: t.manifest.description,
-    inputJsonSchema: t.manifest.inputJsonSchema,
-  }));
+async function denied(
+  deps: Deps,
+  frame: CallFrame,
+  denial: Denial,
+  before: Parameters<typeof appendEntries>[1],
+): Promise<CallModelResult> {
+  const entry = callEntry(
+    frame,
+    'call.denied',
+    'denied',
+    { code: denial.code },
+    { reason: denial.reason, details: denial.details },
+  );
+  await appendEntries(deps.db, [...before, entry]);
+  return { kind: 'denied', denial };
+}
+
+/** The agent's tools as its model sees them; with a grant, those that are still what the run was opened with. */
+function offered(agent: Agent, grant: Grant | null): ModelRequest['tools'] {
+  return agent.tools
+    .filter((tool) => grant === null || grant.tools[tool.name] === tool.manifest.digest)
+    .map(({ manifest }) => ({
+      name: manifest.modelName,
+      description: manifest.description,
+      inputJsonSchema: manifest.inputJsonSchema,
+    }));
 }

@@ -10,6 +10,7 @@ import type { Json } from '../governance/json.ts';
 import { MAX_OUTPUT_BYTES } from '../governance/limits.ts';
 import { costToMicros } from '../governance/money.ts';
 import { resultBytes } from '../governance/text.ts';
+import { shownOutput } from './transcript.ts';
 import type { StoredResult } from './claim.ts';
 import type { Attempt, Trace } from './run-tool.ts';
 import type { SecretSet } from './scrub.ts';
@@ -92,7 +93,7 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
     ...base,
     facts: minted.facts,
     spentMicros,
-    result: { kind: 'done', output, spentMicros, bytes: Buffer.byteLength(JSON.stringify(output)) },
+    result: { kind: 'done', output, spentMicros, bytes: resultBytes(shownOutput(output)) },
   };
 }
 

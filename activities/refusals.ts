@@ -47,7 +47,8 @@ export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): 
   }
 }
 
-function runRefusal(problem: 'unknown' | 'closed' | 'reset', run: string): Denial {
+/** Why a run may not act: it ended, was reset, or is not known. */
+export function runRefusal(problem: 'unknown' | 'closed' | 'reset', run: string): Denial {
   if (problem === 'closed') return deny('CONFLICT', 'the run has ended', 'start a new run', { run });
   return deny(
     'FROZEN',

@@ -1,71 +1,214 @@
-/** A run's transcript: a row per turn in Postgres, each naming its parent's digest. Workflow history holds references only. */
-import { ActGuardError } from '../governance/errors.ts';
+/**
+ * A run's transcript: one row per turn with its parent's digest, and the two round trips of a model call
+ * (migrations/0003_transcripts.sql). Workflow history holds references only.
+ */
 import { canonicalize } from '../governance/canonical.ts';
-import { sha256Hex } from '../governance/digest.ts';
-import type { Json } from '../governance/json.ts';
+import type { Amount } from '../governance/call.ts';
+import { digestOf } from '../governance/digest.ts';
+import type { EntryRow } from '../governance/entry.ts';
+import { ActGuardError, type CallError } from '../governance/errors.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
 import { MAX_INLINE_OUTPUT_BYTES } from '../governance/limits.ts';
-import { utf8Length } from '../governance/text.ts';
-import type { StoredResult } from './claim.ts';
-import type { TranscriptMessage } from './deps.ts';
-import type { ToolResultRef } from './types.ts';
+import { resultBytes } from '../governance/text.ts';
+import type { CallState, StoredResult } from './claim.ts';
+import type { Database, TranscriptMessage } from './deps.ts';
+import { cutBytes } from './model-messages.ts';
+import { pgJson } from './pg-json.ts';
+import type { CallModelResult, ToolResultRef } from './types.ts';
 
-/** A turn as it is stored: `messages` is canonical JSON. */
+/** A turn as it is kept. `messages` is canonical JSON: what joined before the model was asked, and its answer. */
 export interface StoredTurn {
   readonly turn: number;
   readonly messages: string;
+  /** SHA-256 over { v, run, turn, parent, messages }, hex. */
   readonly digest: string;
   readonly parent: string | null;
 }
 
-/** Stored results of calls, by reference. */
-export type ResultsByRef = { readonly [ref: string]: { readonly state: string; readonly result: StoredResult | null } };
-
-/** Where a call's result lies: in its own run, or (a repeated effect) `RUN:call` of the same tenant. */
-export function resultRef(run: string, call: string): { ref: string; run: string; call: string } {
-  const other = /^([0-9A-Z]{26}):(.+)$/s.exec(call);
-  return other ? { ref: call, run: other[1] ?? run, call: other[2] ?? call } : { ref: call, run, call };
+/** A call's own row, as far as the model may see it. */
+interface FoundResult {
+  readonly state: CallState;
+  readonly result: StoredResult | null;
 }
 
-/** Digest of a turn: it binds run, number, parent and messages. */
-export function turnDigest(run: string, turn: number, parent: string | null, messages: string): string {
-  return sha256Hex(canonicalize({ v: 1, run, turn, parent, messages: sha256Hex(messages) }));
+/** What `actguard.start_model_call(jsonb)` reads. */
+export interface StartRequest {
+  readonly run: string;
+  readonly call: string;
+  readonly seq: number;
+  readonly turn: number;
+  readonly temporalRun: string;
+  readonly continuedFrom: string | null;
+  readonly tenant: string;
+  readonly model: string;
+  readonly reserved: Amount;
+  /** Calls whose results join this turn. */
+  readonly refs: readonly { readonly ref: string; readonly run: string; readonly call: string }[];
+  /** Written whatever comes of it. */
+  readonly before: readonly EntryRow[];
+  /** Written when this attempt is the one that starts. */
+  readonly entries: readonly EntryRow[];
+  /** Written and answered when an earlier attempt left no outcome. */
+  readonly lostEntries: readonly EntryRow[];
+  readonly lostResult: string;
 }
 
-/** The messages of all turns. @throws CONFLICT when a turn was changed or is missing */
-export function readTurns(run: string, turns: readonly StoredTurn[]): TranscriptMessage[] {
-  let parent: string | null = null;
+export type StartAnswer =
+  | { readonly kind: 'run'; readonly problem: 'unknown' | 'closed' | 'reset' }
+  | { readonly kind: 'frozen'; readonly freeze: { scope: string; value: string; by: string; reason: string } }
+  | { readonly kind: 'finished'; readonly result: string }
+  | { readonly kind: 'lost' }
+  | { readonly kind: 'conflict' }
+  | {
+      readonly kind: 'started';
+      readonly turns: readonly StoredTurn[];
+      readonly results: { readonly [ref: string]: FoundResult };
+    };
+
+/** The start: one transaction, one round trip. @throws BACKEND_UNAVAILABLE */
+export async function startModelCall(db: Database, request: StartRequest): Promise<StartAnswer> {
+  const [row] = await db.query<{ answer: StartAnswer }>(
+    'select actguard.start_model_call($1::jsonb) as answer',
+    [pgJson(request)],
+    'actguard_start_model_call',
+  );
+  if (!row) throw new Error('the start answered nothing');
+  return row.answer;
+}
+
+/** What `actguard.finish_model_call(jsonb)` reads. */
+export interface FinishRequest {
+  readonly run: string;
+  readonly call: string;
+  readonly state: 'succeeded' | 'failed';
+  readonly usage: JsonObject | null;
+  readonly result: string;
+  readonly transcript: (StoredTurn & { readonly bytes: number }) | null;
+  readonly entries: readonly EntryRow[];
+  /** Written instead when the call was given up meanwhile. */
+  readonly lateEntries: readonly EntryRow[];
+  /** Written and kept instead when the turn stands already. */
+  readonly conflictEntries: readonly EntryRow[];
+  readonly conflictResult: string;
+}
+
+export type FinishAnswer = { readonly kind: 'ok' | 'late' | 'conflict' | 'gone' };
+
+/** The outcome: one transaction, one round trip. @throws BACKEND_UNAVAILABLE */
+export async function finishModelCall(db: Database, request: FinishRequest): Promise<FinishAnswer> {
+  const [row] = await db.query<{ answer: FinishAnswer }>(
+    'select actguard.finish_model_call($1::jsonb) as answer',
+    [pgJson(request)],
+    'actguard_finish_model_call',
+  );
+  if (!row) throw new Error('the outcome answered nothing');
+  return row.answer;
+}
+
+/** A stored result is text: what the caller gets, for ever. */
+export function parseResult(text: string): CallModelResult {
+  return JSON.parse(text) as CallModelResult;
+}
+
+/** A turn's row: digest over its place, its parent and its messages. */
+export function makeTurn(
+  run: string,
+  turn: number,
+  parent: string | null,
+  messages: readonly TranscriptMessage[],
+): StoredTurn & { readonly bytes: number } {
+  const plain = messages as unknown as Json;
+  const text = canonicalize(plain);
+  return { turn, messages: text, digest: turnDigest(run, turn, parent, plain), parent, bytes: Buffer.byteLength(text) };
+}
+
+/**
+ * The messages of all turns, every digest checked.
+ *
+ * @throws CONFLICT when a row was altered, is missing or belongs elsewhere
+ */
+export function readTurns(run: string, turns: readonly StoredTurn[], before: number): TranscriptMessage[] {
   const messages: TranscriptMessage[] = [];
-  for (const stored of turns) {
-    if (stored.parent !== parent || stored.digest !== turnDigest(run, stored.turn, parent, stored.messages)) {
-      throw new ActGuardError('CONFLICT', `turn ${stored.turn} of the transcript was changed`, {
-        details: { run, turn: stored.turn },
+  let parent: string | null = null;
+  for (const turn of turns) {
+    const found = JSON.parse(turn.messages) as Json;
+    if (turn.turn >= before || turn.parent !== parent || turn.digest !== turnDigest(run, turn.turn, parent, found)) {
+      throw new ActGuardError('CONFLICT', `turn ${turn.turn} of the transcript is not what was written`, {
+        details: { run, turn: turn.turn },
+        hint: 'stop; an operator has to look at the database',
       });
     }
-    parent = stored.digest;
-    messages.push(...(JSON.parse(stored.messages) as TranscriptMessage[]));
+    messages.push(...(found as unknown as TranscriptMessage[]));
+    parent = turn.digest;
   }
   return messages;
 }
 
-/** Tool results as messages: stored ones joined from their calls, the others as they came. */
-export function toolMessages(refs: readonly ToolResultRef[], results: ResultsByRef): TranscriptMessage[] {
-  return refs.map((ref) => ({
+function turnDigest(run: string, turn: number, parent: string | null, messages: Json): string {
+  return digestOf({ v: 1, run, turn, parent, messages });
+}
+
+/** A repeated effect answers with the first call's result: `<run>:<call>`. A run is a ULID. */
+const ELSEWHERE = /^([0-9A-HJKMNP-TV-Z]{26}):(.+)$/s;
+
+/** Where the results of a turn lie. */
+export function refsOf(run: string, results: readonly ToolResultRef[]): StartRequest['refs'] {
+  return results.flatMap((r) => {
+    if (r.kind !== 'stored') return [];
+    const [, elsewhere, call] = ELSEWHERE.exec(r.call) ?? [];
+    return [{ ref: r.call, run: elsewhere ?? run, call: call ?? r.call }];
+  });
+}
+
+/** Results as messages: stored ones from their rows, denials as they are. */
+export function resultMessages(
+  results: readonly ToolResultRef[],
+  found: { readonly [ref: string]: FoundResult },
+): TranscriptMessage[] {
+  return results.map((r) => ({
     role: 'tool',
-    id: ref.modelCallId,
-    toolName: ref.toolName,
-    value: ref.kind === 'inline' ? ref.value : shown(results[ref.call]?.result ?? null),
+    id: r.modelCallId,
+    toolName: r.toolName,
+    value: shownOutput(
+      r.kind === 'inline' ? r.value : storedValue(Object.hasOwn(found, r.call) ? found[r.call] : undefined),
+    ),
   }));
 }
 
-/** An output as the model sees it: cut where it is long. */
-function shown(result: StoredResult | null): Json {
-  if (!result)
-    return { error: { code: 'NOT_FOUND', reason: 'the result is not there any more', hint: 'go on without it' } };
-  const value = result.kind === 'done' ? (result.output ?? null) : { error: result.error ?? null };
-  const text = JSON.stringify(value);
-  if (utf8Length(text) <= MAX_INLINE_OUTPUT_BYTES) return value;
+function storedValue(found: FoundResult | undefined): Json {
+  const kept = found?.result;
+  if (found?.state === 'unknown') {
+    return {
+      error: { code: 'OUTCOME_UNKNOWN', reason: 'nobody knows whether this happened', hint: 'do not try it again' },
+    };
+  }
+  if (!kept)
+    return { error: { code: 'NOT_FOUND', reason: 'the result of this call is not kept', hint: 'tell the user' } };
+  if (kept.kind === 'done') return kept.output ?? null;
+  const error = kept.error as unknown as CallError | undefined;
   return {
-    cut: text.slice(0, MAX_INLINE_OUTPUT_BYTES / 4),
-    note: `the output was ${utf8Length(text)} bytes; this is its beginning`,
+    error: {
+      code: error?.code ?? 'TOOL_FAILED',
+      reason: error?.message ?? 'the tool failed',
+      hint: 'decide whether to try something else or to tell the user',
+    },
   };
+}
+
+/**
+ * An output as the model sees it: at most MAX_INLINE_OUTPUT_BYTES of a request ({@link resultBytes}); of a larger one
+ * the beginning as text, with a note.
+ */
+export function shownOutput(value: Json): Json {
+  if (resultBytes(value) <= MAX_INLINE_OUTPUT_BYTES) return value;
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const bytes = Buffer.byteLength(text);
+  for (let room = MAX_INLINE_OUTPUT_BYTES; ; room = Math.floor(room * 0.8)) {
+    const beginning = cutBytes(text, room).toWellFormed();
+    const shown = {
+      note: `this output has ${bytes} bytes; only its beginning is shown: ask for less at a time`,
+      beginning,
+    };
+    if (resultBytes(shown) <= MAX_INLINE_OUTPUT_BYTES || beginning === '') return shown;
+  }
 }

@@ -30,6 +30,12 @@ const OPEN_BY_VALUE: { readonly [file: string]: string } = {
   'activities/postgres.ts': 'one place opens connections; clients read the ledger and the directory',
   'activities/directory.ts': 'one place verifies an enrolment before it is stored, for worker and command line',
 };
+/** Commands that run parts of the platform, with the reason; nobody may import them statically. */
+const WORKER_COMMANDS: { readonly [file: string]: string } = {
+  'client/cli/dev.ts': 'starts the dev stack',
+  'client/cli/worker.ts': 'runs a worker',
+  'client/cli/doctor.ts': 'looks at what a worker would find',
+};
 /** Packages that pure rooms may import. */
 const PACKAGES: { readonly [room: string]: readonly string[] } = {
   governance: ['@noble/hashes'],
@@ -64,13 +70,22 @@ test('imports go one way between the rooms', () => {
       const target = posix.join(dirname(source.file), specifier);
       const [from, to] = [roomOf(source.file), roomOf(target)];
       if (from === to) return [];
-      // commands that start a worker load it when they run: a client-only install has no native worker
-      if (dynamic && to === 'worker' && source.file.startsWith('client/cli/')) return [];
+      if (to === 'worker' && source.file in WORKER_COMMANDS) return [];
       const allowed = MAY_IMPORT[from]?.[to];
       if (allowed === 'values' || (allowed === 'types' && (typeOnly || target in OPEN_BY_VALUE))) return [];
       const why = allowed === 'types' ? `${from}/ may import types only from ${to}/` : `${from}/ may not import ${to}/`;
       return [`${source.file}:${line} ${why}: ${specifier}`];
     }),
+  );
+  expect(found).toEqual([]);
+});
+
+test('commands that need the worker are loaded only when they are asked for', () => {
+  const found = rooms.flatMap((source) =>
+    importsOf(source)
+      .filter(({ specifier, dynamic, typeOnly }) => specifier.startsWith('.') && !dynamic && !typeOnly)
+      .filter(({ specifier }) => posix.join(dirname(source.file), specifier) in WORKER_COMMANDS)
+      .map(({ specifier, line }) => `${source.file}:${line} imports ${specifier} statically`),
   );
   expect(found).toEqual([]);
 });
@@ -101,7 +116,11 @@ test('governance, define and workflows import no package and no Node built-in be
 });
 
 test('named exceptions still exist', () => {
-  expect([...Object.keys(OPEN_BY_VALUE), ...Object.keys(NODE_ALLOWED)].filter((file) => !byFile.has(file))).toEqual([]);
+  expect(
+    [OPEN_BY_VALUE, WORKER_COMMANDS, NODE_ALLOWED]
+      .flatMap((named) => Object.keys(named))
+      .filter((file) => !byFile.has(file)),
+  ).toEqual([]);
 });
 
 test(`no source file is longer than ${MAX_LINES} lines`, () => {

@@ -63,7 +63,14 @@ export type Claim =
 export async function claimDevFile(stateDirectory: string): Promise<Claim> {
   const path = devFilePath(stateDirectory);
   let leftover: DevFile | undefined;
-  let current: DevFile = { v: 1, ...thisProcess(), ready: false, worker: null, children: [], startedAt: new Date().toISOString() };
+  let current: DevFile = {
+    v: 1,
+    ...thisProcess(),
+    ready: false,
+    worker: null,
+    children: [],
+    startedAt: new Date().toISOString(),
+  };
   const fresh = `${path}.${process.pid}`;
   for (let attempt = 0; attempt < 5; attempt++) {
     await writeFile(fresh, JSON.stringify(current), { mode: 0o600 });
@@ -113,8 +120,8 @@ export async function prepareStateDirectory(directory: string): Promise<void> {
   const probe = join(directory, `probe.${process.pid}`);
   try {
     // As root others pass through (Postgres runs as another user); what is secret in it is 0600.
-    await mkdir(directory, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
-    await mkdir(join(directory, 'logs'), { recursive: true, mode: 0o700 });
+    await makeFolder(directory, process.getuid?.() === 0 ? 0o711 : 0o700);
+    await makeFolder(join(directory, 'logs'), 0o700);
     await writeFile(probe, Buffer.alloc(64 * 1024), { mode: 0o600 });
     await rm(probe);
   } catch (error) {
@@ -122,6 +129,13 @@ export async function prepareStateDirectory(directory: string): Promise<void> {
     throw stateTrouble(error, directory);
   }
   await writeFile(join(directory, '.gitignore'), '*\n').catch(() => undefined);
+}
+
+// One level only: Node's recursive mkdir never ends where the system answers ENOENT below an existing folder.
+async function makeFolder(path: string, mode: number): Promise<void> {
+  await mkdir(path, { mode }).catch(async (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST' || !(await stat(path)).isDirectory()) throw error;
+  });
 }
 
 /** Names what is wrong with a directory; other errors come back unchanged. */
@@ -140,7 +154,10 @@ export function stateTrouble(error: unknown, directory: string): unknown {
   if (!why[code]) return error;
   return new ActGuardError('BACKEND_UNAVAILABLE', `the state directory \`${directory}\` ${why[code]}`, {
     details: { directory, reason: code },
-    hint: code === 'ENOSPC' || code === 'EDQUOT' ? 'make room and start again' : 'start in a directory of your own, or with --ephemeral',
+    hint:
+      code === 'ENOSPC' || code === 'EDQUOT'
+        ? 'make room and start again'
+        : 'start in a directory of your own, or with --ephemeral',
     cause: error,
   });
 }
@@ -166,12 +183,4 @@ function parse(text: string): DevFile | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Whether a path is there. */
-export function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -198,6 +198,7 @@ class Stack {
     this.watchOver(server.child);
     this.stops.push({ order: 2, stop: () => server.stop() });
     await this.remember(server.child, 'SIGTERM');
+    await chmod(join(this.state, 'temporal.db'), 0o600); // histories hold arguments
     await this.file.update({ temporal: { address: server.address, namespace: server.namespace, ui: server.ui } });
   }
 

@@ -76,11 +76,11 @@ export function superviseWorker(options: DevWorkerOptions): DevWorker {
         if (said.kind === 'ready') {
           crashes = 0;
           options.onEvent({ kind: 'worker-ready', pid: mine.pid });
+          settle();
         } else {
           told = true;
           options.onEvent({ kind: 'worker-failed', code: said.code, message: said.message, hint: said.hint });
         }
-        settle();
       },
     });
     child = mine;

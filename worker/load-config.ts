@@ -52,10 +52,14 @@ export async function loadConfig(path?: string, cwd: string = process.cwd()): Pr
   const config = configOf(module);
   if (config === undefined) {
     const has = typeof module === 'object' && module !== null && 'default' in module;
-    throw new ActGuardError('CONFIG_INVALID', `\`${short(file, cwd)}\` ${has ? 'exports something else than a configuration' : 'has no default export'}`, {
-      details: { file },
-      hint: 'end it with `export default defineConfig({ ... })`, imported from `actguard`',
-    });
+    throw new ActGuardError(
+      'CONFIG_INVALID',
+      `\`${short(file, cwd)}\` ${has ? 'exports something else than a configuration' : 'has no default export'}`,
+      {
+        details: { file },
+        hint: 'end it with `export default defineConfig({ ... })`, imported from `actguard`',
+      },
+    );
   }
   return { config, path: file, directory: dirname(file) };
 }

@@ -24,7 +24,7 @@ export async function startMail(options: { readonly directory: string; readonly 
       cause,
     });
   });
-  await mkdir(options.directory, { recursive: true });
+  await mkdir(options.directory, { recursive: true, mode: 0o700 });
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS', 'AUTH'],

@@ -36,9 +36,18 @@ export function register(program: Command, io: Io): void {
 }
 
 async function dev(options: DevOptions, io: Io): Promise<void> {
-  // Listening before anything starts: a Ctrl-C in the middle stops what is there by then.
+  // Listening before anything starts: asked while starting, it stops as soon as it is up; asked twice, at once (what is
+  // left then is ended by the next start).
+  let starting = true;
+  let times = 0;
   const asked = new Promise<'asked'>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('asked'));
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        times += 1;
+        if (starting && times > 1) process.exit(EXIT.failed);
+        resolve('asked');
+      });
+    }
   });
   const stack = await startDevStack({
     directory: process.cwd(),
@@ -54,6 +63,7 @@ async function dev(options: DevOptions, io: Io): Promise<void> {
     },
     onEvent: (event) => say(event, io),
   });
+  starting = false;
   if (stack.kind === 'running') {
     io.json({ running: publicView(stack.file) });
     io.line(`a dev stack runs here already (pid ${stack.file.pid})`);
@@ -103,7 +113,7 @@ function say(event: DevEvent, io: Io): void {
     case 'worker-failed':
       io.progress(`${event.code}: ${event.message}`);
       if (event.hint !== null) io.progress(event.hint);
-      return io.progress('the worker does not run; it starts again when a file of the project changes');
+      return io.progress('the worker does not run; it is tried again when a file of the project changes');
     case 'worker-restarting':
       return io.progress(event.why);
     case 'ended':

@@ -25,6 +25,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['topup'], () => import('./topup.ts')],
   [['resolve'], () => import('./resolve.ts')],
   [['ledger'], () => import('./ledger.ts')],
+  [['policy'], () => import('./policy.ts')],
 ];
 
 /** Runs the program with its arguments (without node and script) and sets the exit code. */

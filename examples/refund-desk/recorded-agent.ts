@@ -5,15 +5,21 @@ const find = (orderId: string) => ({ name: 'orders_find', args: { orderId } });
 const refund = (orderId: string, amountCents: number) => ({ name: 'payments_refund', args: { orderId, amountCents } });
 const over = { user: /order 1077/i };
 const under = { user: /order 1042/i };
-const twice = { user: /order 1042 twice/i };
+const twice = { user: /order 1055/i };
+const killed = { user: /order 1066/i };
 const injected = { user: /order 1313/i };
 
 /** Turns in order: the first that fits answers, so tool results come before plain requests of the same words. */
 export const RECORDED_AGENT: readonly RecordedTurn[] = [
   // the same refund planned twice, in one breath
-  { ...twice, turn: 1, toolCalls: [find('1042')] },
-  { ...twice, turn: 2, toolCalls: [refund('1042', 4_200), refund('1042', 4_200)] },
-  { ...twice, turn: 3, text: 'Order 1042 is refunded, $42.00, once.' },
+  { ...twice, turn: 1, toolCalls: [find('1055')] },
+  { ...twice, turn: 2, toolCalls: [refund('1055', 2_500), refund('1055', 2_500)] },
+  { ...twice, turn: 3, text: 'Order 1055 is refunded: $25.00, once.' },
+  // the worker dies in the middle
+  { ...killed, turn: 1, toolCalls: [find('1066')] },
+  { ...killed, turn: 2, toolCalls: [refund('1066', 3_300)] },
+  { ...killed, turn: 3, result: /refundId/, text: 'Order 1066 is refunded: $33.00.' },
+  { ...killed, turn: 3, text: 'I could not refund order 1066.' },
   // an order under the limit
   { ...under, turn: 1, toolCalls: [find('1042')] },
   { ...under, turn: 2, result: /totalCents/, toolCalls: [refund('1042', 4_200)] },
@@ -33,6 +39,6 @@ export const RECORDED_AGENT: readonly RecordedTurn[] = [
   {
     user: /.*/s,
     turn: 1,
-    text: 'I am a recorded agent without a model behind me. I know these requests: "Refund order 1042", "Refund order 1077", "Refund order 1042 twice", "Look into order 1313". Use --real-model with a key for your own words.',
+    text: 'I am a recorded agent without a model behind me. I know these requests: "Refund order 1042", "Refund order 1077", "Refund order 1055 twice", "Look into order 1313". Use --real-model with a key for your own words.',
   },
 ];

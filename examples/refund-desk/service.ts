@@ -24,11 +24,15 @@ interface Control {
   readonly delayMs?: number;
   /** Do the work, then cut the connection before the answer. */
   readonly drop?: boolean;
+  /** Do the work, then keep the answer back for so long. */
+  readonly holdMs?: number;
 }
 
 const MAX_BODY_BYTES = 64 * 1024;
 const ORDERS: { readonly [id: string]: { id: string; totalCents: number; note: string } } = {
   '1042': { id: '1042', totalCents: 4_200, note: 'Arrived broken. The customer is polite.' },
+  '1055': { id: '1055', totalCents: 2_500, note: 'Wrong colour.' },
+  '1066': { id: '1066', totalCents: 3_300, note: 'Returned last week.' },
   '1077': { id: '1077', totalCents: 41_200, note: 'Never arrived, says the carrier too.' },
   '1313': {
     id: '1313',
@@ -114,6 +118,7 @@ async function refund(request: IncomingMessage, response: ServerResponse, body: 
     request.socket.destroy();
     return;
   }
+  if (told?.holdMs) await new Promise((resolve) => setTimeout(resolve, told.holdMs).unref());
   answer(response, 200, { refundId: made.refundId });
 }
 

@@ -28,13 +28,21 @@ beforeAll(async () => {
   p = await platform({ tools: [pay, count] });
 });
 afterAll(() => p?.end());
-const open = (more: object = {}) => p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant: 'acme', ...more });
+const open = (more: object = {}) =>
+  p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant: 'acme', ...more });
 
 test('a session calls a tool under its guards and says what it used (P1, D5)', async () => {
   effects = [];
   const s = await open();
-  expect(await s.call(pay, { to: 'bob', cents: 5 }, { callId: 'one' })).toEqual({ kind: 'done', output: { receipt: 1 }, callId: 'one' });
-  expect(await s.call('pay', { to: 'bob', cents: 500 })).toMatchObject({ kind: 'denied', denial: { code: 'RULE_FAILED' } });
+  expect(await s.call(pay, { to: 'bob', cents: 5 }, { callId: 'one' })).toEqual({
+    kind: 'done',
+    output: { receipt: 1 },
+    callId: 'one',
+  });
+  expect(await s.call('pay', { to: 'bob', cents: 500 })).toMatchObject({
+    kind: 'denied',
+    denial: { code: 'RULE_FAILED' },
+  });
   expect(await s.usage()).toMatchObject({ calls: 1, tokens: 0, usd: 0 });
   expect(effects).toHaveLength(1);
 });
@@ -45,7 +53,9 @@ test('D3 the same callId gets the same result; other arguments are IDEMPOTENCY_C
   const first = await s.call('pay', { to: 'bob', cents: 5 }, { callId: 'x' });
   expect(await s.call('pay', { to: 'bob', cents: 5 }, { callId: 'x' })).toEqual(first);
   expect(await s.outcome('x')).toEqual(first);
-  expect(await s.call('pay', { to: 'bob', cents: 6 }, { callId: 'x' })).toMatchObject({ denial: { code: 'IDEMPOTENCY_CONFLICT' } });
+  expect(await s.call('pay', { to: 'bob', cents: 6 }, { callId: 'x' })).toMatchObject({
+    denial: { code: 'IDEMPOTENCY_CONFLICT' },
+  });
   await expect(s.outcome('never')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   expect(effects).toHaveLength(1);
 });
@@ -61,7 +71,9 @@ test('MC1 call n + 1 is CALLS_EXHAUSTED; a new run starts at zero', async () => 
   const s = await open();
   await s.call('count', {});
   await s.call('count', {});
-  expect(await s.call('count', {})).toMatchObject({ denial: { code: 'CALLS_EXHAUSTED', details: { used: 2, limit: 2 } } });
+  expect(await s.call('count', {})).toMatchObject({
+    denial: { code: 'CALLS_EXHAUSTED', details: { used: 2, limit: 2 } },
+  });
   expect((await (await open()).call('count', {})).kind).toBe('done');
 });
 
@@ -70,14 +82,18 @@ test('BU1 BU2 a budget of calls: exactly that many run, in parallel too', async 
   const s = await open({ budget: { calls: 3 } });
   const results = await Promise.all(Array.from({ length: 12 }, (_, i) => s.call('pay', { to: `p${i}`, cents: 1 })));
   expect(results.filter((r) => r.kind === 'done')).toHaveLength(3);
-  expect(results.find((r) => r.kind === 'denied')).toMatchObject({ denial: { code: 'BUDGET_EXCEEDED', details: { scope: 'run' } } });
+  expect(results.find((r) => r.kind === 'denied')).toMatchObject({
+    denial: { code: 'BUDGET_EXCEEDED', details: { scope: 'run' } },
+  });
   expect(effects).toHaveLength(3);
 });
 
 test('100 calls at once queue in the client; none is lost, none runs twice', async () => {
   effects = [];
   const s = await open();
-  const results = await Promise.all(Array.from({ length: 100 }, (_, i) => s.call('pay', { to: `q${i}`, cents: 1 }, { callId: `q${i}` })));
+  const results = await Promise.all(
+    Array.from({ length: 100 }, (_, i) => s.call('pay', { to: `q${i}`, cents: 1 }, { callId: `q${i}` })),
+  );
   expect(results.every((r) => r.kind === 'done')).toBe(true);
   expect(effects).toHaveLength(100);
 });

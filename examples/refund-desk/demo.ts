@@ -1,0 +1,96 @@
+/**
+ * `npm run demo`: the refund desk's stories, played against the real stack, each with what it expects. Ends by itself;
+ * exits non-zero if an expectation fails. `-- --output json` ends with one line of JSON, `-- --keep` leaves all running.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { connect, countEntries } from '../../client/index.ts';
+import { startDevStack, type DevStack } from '../../worker/dev-stack.ts';
+import { STORIES, type Stage, type StoryResult } from './stories.ts';
+import { startWorld, worldEnvironment } from './world.ts';
+
+const words = process.argv.slice(2);
+const json = words.includes('json');
+const keep = words.includes('--keep');
+const tell = (line: string): void => void process.stderr.write(`${line}\n`);
+
+const folder = mkdtempSync(join(tmpdir(), 'actguard-demo-'));
+const world = await startWorld(join(folder, 'books'));
+Object.assign(process.env, worldEnvironment(world));
+tell(
+  'ActGuard: a refund desk under control. The model is a recording behind the real wire format; everything else is real.',
+);
+const started = await startDevStack({
+  directory: folder,
+  ephemeral: true,
+  ports: { temporal: 0, ui: 0, postgres: 0, mail: 0 },
+  configPath: fileURLToPath(new URL('./actguard.config.ts', import.meta.url)),
+  env: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
+  onEvent: (event) => {
+    if (event.kind === 'progress') tell(`  ${event.message}`);
+    if (event.kind === 'worker-failed') tell(`  worker: ${event.code} ${event.message}`);
+  },
+});
+if (started.kind !== 'started') throw new Error('another stack runs in a new folder');
+const stack: DevStack = started;
+const { temporal, postgres, mail } = stack.file();
+if (!temporal || !postgres) throw new Error('the stack is not up');
+const actguard = await connect({ address: temporal.address, namespace: temporal.namespace, databaseUrl: postgres.url });
+tell(`  watch it: ${temporal.ui ?? ''}\n`);
+
+const stage: Stage = { actguard, world, stack, folder, tell };
+const results: StoryResult[] = [];
+for (const story of STORIES) {
+  tell(`• ${story.title}`);
+  const failures: string[] = [];
+  const expect = (what: string, holds: boolean): void => {
+    tell(`    ${holds ? 'ok  ' : 'FAIL'} ${what}`);
+    if (!holds) failures.push(what);
+  };
+  let run: string | null = null;
+  let spentMicros = 0;
+  try {
+    ({ run, spentMicros } = await story.play(stage, expect));
+  } catch (error) {
+    expect(`no error (${error instanceof Error ? error.message : String(error)})`, false);
+  }
+  results.push({ name: story.name, ok: failures.length === 0, run, spentMicros });
+}
+
+const books = await world.books();
+const duplicates = books.length - new Set(books.map((r) => r.orderId)).size;
+const entries = await countEntries(actguard.db);
+const summary = {
+  stories: results.map(({ name, ok, run }) => ({ name, ok, run })),
+  effects: { executed: books.length, duplicates },
+  decisions: {
+    allowed: entries['call.started'] ?? 0,
+    denied: entries['call.denied'] ?? 0,
+    asked: entries['call.asked'] ?? 0,
+  },
+  spentMicros: results.reduce((sum, r) => sum + r.spentMicros, 0),
+  ledgerEntries: Object.values(entries).reduce((sum, n) => sum + n, 0),
+  temporalUi: temporal.ui,
+};
+tell('');
+for (const r of results) tell(`  ${r.ok ? 'ok  ' : 'FAIL'}  ${r.name.padEnd(22)} ${r.run ?? ''}`);
+tell(`\n  refunds in the service's own books: ${books.length}, duplicates: ${duplicates}`);
+tell(
+  `  decisions: ${summary.decisions.allowed} allowed, ${summary.decisions.denied} denied, ${summary.decisions.asked} asked`,
+);
+tell(
+  `  ledger entries: ${summary.ledgerEntries}; Temporal UI: ${temporal.ui ?? '-'}; mails: ${mail?.directory ?? '-'}`,
+);
+if (keep) {
+  tell(`  database: ${postgres.url}\n  everything stays up until Ctrl-C`);
+  await new Promise<void>((resolve) => process.once('SIGINT', () => resolve()));
+} else
+  tell('  all of it ends now; `npm run demo -- --keep` leaves it running, `npm start` is the desk for your own words');
+await actguard.close();
+await stack.stop();
+await world.stop();
+rmSync(folder, { recursive: true, force: true });
+if (json) process.stdout.write(`${JSON.stringify(summary)}\n`);
+process.exit(results.every((r) => r.ok) && duplicates === 0 ? 0 : 1);

@@ -98,7 +98,7 @@ export function superviseWorker(options: DevWorkerOptions): DevWorker {
           kind: 'worker-restarting',
           why: `the worker ended (${code}), starting it again; its log tells more`,
         });
-      timer = setTimeout(() => enqueue(start), pauseMs);
+      timer = setTimeout(() => void enqueue(start), pauseMs);
     });
     const late = setTimeout(settle, READY_TIMEOUT_MS);
     await settled;

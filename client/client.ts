@@ -14,6 +14,7 @@ import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
 import { Session, sessionRun, type SessionOptions } from './session.ts';
 
+/** A connection to the platform; made by {@link connect}. */
 export class ActGuard {
   readonly client: Client;
   readonly target: Target;

@@ -11,6 +11,7 @@ import { payloadConverterPath } from '../workflows/converter-path.ts';
 /** A server that does not answer within this is away. */
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/** Where to connect; everything has a default. */
 export interface ConnectOptions {
   /** `host:port` of Temporal; default: the dev stack, then TEMPORAL_ADDRESS. */
   readonly address?: string;

@@ -33,6 +33,7 @@ export function sessionRun(tenant: string, id: string): string {
   return Array.from({ length: 26 }, (_, i) => alphabet[(bytes[i] ?? 0) % (i === 0 ? 8 : 32)]).join('');
 }
 
+/** An open session; made by `actguard.session`. */
 export class Session {
   readonly id: string;
   /** The run behind it. */

@@ -36,6 +36,10 @@ export const MAX_CALLS_IN_FLIGHT = 8;
 export const SESSION_ANSWER_MS = 20_000;
 /** A session without calls ends after this. */
 export const SESSION_IDLE_MS = 24 * 60 * 60 * 1000;
+/** Calls whose results a session knows; earlier ones are read from the database again. */
+export const MAX_SESSION_CALLS = 1_000;
+/** Results that a session keeps in its state, all together: the state has to fit one payload (2 MB). */
+export const MAX_SESSION_RESULT_BYTES = 512 * 1024;
 /** An ask that nobody answers. */
 export const APPROVAL_TTL_MS = 24 * 60 * 60 * 1000;
 /** Turns of an agent unless it says otherwise. */

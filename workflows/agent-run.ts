@@ -1,109 +1,182 @@
 /** `agentRun`: an agent's loop as a durable workflow. The model is asked, its tool calls are governed one by one. */
-import { continueAsNew, isCancellation, setDefaultSignalHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  continueAsNew,
+  isCancellation,
+  setDefaultSignalHandler,
+  TemporalFailure,
+} from '@temporalio/workflow';
 import type { ModelToolCall, OpenedModel, ToolResultRef } from '../activities/types.ts';
-import type { RunResult } from '../governance/call.ts';
+import type { Amount, RunResult } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { Json } from '../governance/json.ts';
-import { CONTINUE_AS_NEW_EVENTS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
-import { Governor, type GovernedCall } from './governor.ts';
+import { LongHistory } from './governed-run.ts';
+import type { GovernedCall } from './governed-call.ts';
+import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
 import type { AgentRunInput, RunStatus } from './messages.ts';
 import { modelTurn } from './model-turn.ts';
 import { checkInput, openRun, refusedResult } from './open.ts';
 
-/** What the loop itself carries through continue-as-new. */
+/** What the loop itself carries through continue-as-new: between any two calls, also while one waits for a person. */
 interface LoopState {
   readonly v: 1;
-  readonly governor: GovernorState;
   readonly model: OpenedModel;
+  /** The turn that is asked for next. */
   readonly turn: number;
   readonly promptBytes: number;
   readonly messages: number;
+  /** Results of this turn's calls so far: they join the transcript with the next model call. */
   readonly results: readonly ToolResultRef[];
+  /** This turn's calls that have no result yet; the first may be open in the governor's state. */
+  readonly todo: readonly ModelToolCall[];
+  /** The run waits for a top-up of this limit. */
+  readonly paused: { readonly needed: Amount; readonly limit: string } | null;
+}
+
+interface Carried {
+  readonly v: 1;
+  readonly governor: GovernorState;
+  readonly loop: LoopState;
 }
 
 type Ending = { readonly status: Extract<RunStatus, RunResult['status']>; readonly text: string };
 
-/** Runs an agent until it answers, or until budget, deadline, turns or a person end it. */
-export async function agentRun(input: AgentRunInput, carried?: LoopState): Promise<RunResult> {
-  checkInput(input);
-  let loop = carried;
-  if (!loop) {
-    const opened = await openRun(input, 'agent');
-    if (opened.kind === 'denied' || !opened.model) return refusedResult(opened as never);
-    const principal = { tenant: input.tenant, user: input.user, agent: input.agent };
-    loop = {
-      v: 1,
-      governor: newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools),
-      model: opened.model,
-      turn: 1,
-      promptBytes: opened.model.promptBytes,
-      messages: opened.model.messages,
-      results: [],
-    };
-  }
-  setDefaultSignalHandler(() => undefined); // signals of another name are nothing to us
-  const governor = new Governor(loop.governor);
+/**
+ * Runs an agent until it answers, or until budget, deadline, turns or a person end it. A cancelled run settles, records
+ * and completes with status `stopped`: its result can be read like any other.
+ */
+export async function agentRun(input: AgentRunInput, carried?: Carried): Promise<RunResult> {
+  checkInput(input, carried);
+  const start = carried ?? (await open(input));
+  if ('status' in start) return start;
+  const governor = new Governor(start.governor, { interruptible: true });
+  // only now: it would take the signals that came before the handlers; those of another name are nothing to us
+  setDefaultSignalHandler(() => undefined);
+  const at = { loop: start.loop };
   let ending: Ending;
   try {
-    ending = await converse(governor, loop, input);
+    ending = await converse(governor, at);
   } catch (error) {
-    if (!isCancellation(error)) throw error;
-    ending = { status: 'stopped', text: 'The run was cancelled.' };
+    if (error instanceof LongHistory) return continueNow(governor, input, at.loop);
+    ending = endingOf(error);
   }
   await governor.close(ending.status);
   return { ...ending, usage: usageOf(governor.state), denials: governor.state.denials };
 }
 
-async function converse(governor: Governor, start: LoopState, input: AgentRunInput): Promise<Ending> {
-  let loop = start;
-  for (; loop.turn <= loop.model.maxTurns; loop = { ...loop, turn: loop.turn + 1 }) {
+async function open(input: AgentRunInput): Promise<Carried | RunResult> {
+  const opened = await openRun(input, 'agent');
+  if (opened.kind === 'denied') return refusedResult(opened.denial);
+  const { model } = opened;
+  if (!model)
+    return refusedResult(deny('CONFIG_INVALID', `agent ${quote(input.agent)} has no model`, 'give it one', {}));
+  const principal = { tenant: input.tenant, user: input.user, agent: input.agent };
+  return {
+    v: 1,
+    governor: newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools),
+    loop: {
+      v: 1,
+      model,
+      turn: 1,
+      promptBytes: model.promptBytes,
+      messages: model.messages,
+      results: [],
+      todo: [],
+      paused: null,
+    },
+  };
+}
+
+/** Before Temporal's limits, with nothing under way; what waits goes on in the next run. */
+async function continueNow(governor: Governor, input: AgentRunInput, loop: LoopState): Promise<never> {
+  await governor.drain();
+  return continueAsNew<typeof agentRun>(input, { v: 1, governor: governor.state, loop });
+}
+
+/** What could not go on. A mistake in the code is no ending: its workflow task is tried again. */
+function endingOf(error: unknown): Ending {
+  if (isCancellation(error)) return { status: 'stopped', text: 'The run was cancelled.' };
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  if (!(error instanceof TemporalFailure) || !(cause instanceof Error)) throw error;
+  return { status: 'failed', text: `The run could not go on: ${cause.message}.` };
+}
+
+async function converse(governor: Governor, at: { loop: LoopState }): Promise<Ending> {
+  for (;;) {
     if (!(await governor.whileFrozen()) || Date.now() >= governor.state.deadlineMs) return expired(governor);
-    await continueIfLong(governor, loop, input);
-    const turn = await modelTurn(governor, loop);
-    if (turn.kind === 'exhausted') {
-      if (loop.model.onExhausted === 'stop')
-        return { status: 'exhausted', text: `The run's budget is used up: ${turn.denial.reason}.` };
-      if (!(await governor.waitForBudget(turn.needed))) return expired(governor);
-      loop = { ...loop, turn: loop.turn - 1 };
+    if (governor.isLong()) throw new LongHistory();
+    const { loop } = at;
+    if (loop.paused) {
+      if (!(await governor.waitForBudget(loop.paused.needed, loop.paused.limit))) return expired(governor);
+      at.loop = { ...loop, paused: null };
       continue;
     }
-    if (turn.kind === 'denied') {
-      if (turn.denial.code === 'FROZEN' && governor.state.frozen) {
-        loop = { ...loop, turn: loop.turn - 1 };
-        continue;
+    const [asked, ...todo] = loop.todo;
+    if (asked) {
+      const { ref, size } = await toolCall(governor, asked);
+      at.loop = {
+        ...loop,
+        todo,
+        results: [...loop.results, ref],
+        promptBytes: loop.promptBytes + size,
+        messages: loop.messages + 1,
+      };
+      continue;
+    }
+    const ending = await nextTurn(governor, at);
+    if (ending) return ending;
+  }
+}
+
+/** Asks the model once; null: the run goes on. */
+async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<Ending | null> {
+  const { loop } = at;
+  if (loop.turn > loop.model.maxTurns) {
+    return { status: 'stopped', text: `The agent used its ${loop.model.maxTurns} turns without an answer.` };
+  }
+  const turn = await modelTurn(governor, loop);
+  switch (turn.kind) {
+    case 'done':
+      if (turn.toolCalls.length === 0) return { status: 'answered', text: turn.text };
+      at.loop = {
+        ...loop,
+        turn: loop.turn + 1,
+        results: [],
+        todo: turn.toolCalls,
+        promptBytes: loop.promptBytes + turn.bytes,
+        messages: loop.messages + turn.messages,
+      };
+      return null;
+    case 'exhausted':
+      if (loop.model.onExhausted === 'stop') {
+        return { status: 'exhausted', text: `The run's budget is used up: ${turn.denial.reason}.` };
       }
+      governor.announceExhausted(turn.needed);
+      at.loop = { ...loop, paused: { needed: turn.needed, limit: JSON.stringify(governor.state.budget.limit) } };
+      return null;
+    case 'denied':
+      if (turn.denial.code === 'FROZEN' && governor.state.frozen) return null;
       return {
         status: turn.denial.code === 'DEADLINE_EXCEEDED' ? 'expired' : 'stopped',
         text: `${turn.denial.reason} (${turn.denial.hint})`,
       };
-    }
-    if (turn.kind === 'failed') return { status: 'failed', text: turn.error.message };
-    if (turn.toolCalls.length === 0) return { status: 'answered', text: turn.text };
-    const results: ToolResultRef[] = [];
-    let bytes = turn.bytes;
-    for (const asked of turn.toolCalls) {
-      if (!(await governor.whileFrozen())) return expired(governor);
-      const { ref, size } = await toolCall(governor, asked);
-      results.push(ref);
-      bytes += size;
-    }
-    loop = {
-      ...loop,
-      results,
-      promptBytes: loop.promptBytes + bytes,
-      messages: loop.messages + turn.messages + results.length,
-    };
+    case 'failed':
+      return { status: 'failed', text: turn.error.message };
+    default:
+      return turn satisfies never;
   }
-  return { status: 'stopped', text: `The agent used its ${loop.model.maxTurns} turns without an answer.` };
 }
 
 /** One tool call of the model, and how its result joins the transcript. */
 async function toolCall(governor: Governor, asked: ModelToolCall): Promise<{ ref: ToolResultRef; size: number }> {
-  const governed =
-    asked.invalid === undefined
-      ? await governor.call(asked.toolName, asked.args, { inline: false, unknown: 'wait' })
+  const options = { inline: false, unknown: 'wait' } as const;
+  const [waiting] = Object.values(governor.state.open); // calls go one by one: an open one is this one, continued
+  const governed = waiting
+    ? await governor.resume(waiting, options)
+    : asked.invalid === undefined
+      ? await governor.call(asked.toolName, asked.args, options)
       : governor.refuse(
           asked.toolName,
           deny(
@@ -157,14 +230,6 @@ function shownToModel({ result }: GovernedCall): Json {
     default:
       return result satisfies never;
   }
-}
-
-/** Before Temporal's limits: between turns, with nothing under way. */
-async function continueIfLong(governor: Governor, loop: LoopState, input: AgentRunInput): Promise<void> {
-  const info = workflowInfo();
-  if (!info.continueAsNewSuggested && info.historyLength < CONTINUE_AS_NEW_EVENTS) return;
-  await governor.drain();
-  await continueAsNew<typeof agentRun>(input, { ...loop, governor: governor.state });
 }
 
 function expired(governor: Governor): Ending {

@@ -12,16 +12,16 @@ import {
   settle,
   topUp,
   type BudgetState,
-  type Exceeded,
 } from '../governance/budget.ts';
 import type { Amount, Limit, LiveFact, Principal, Usage } from '../governance/call.ts';
-import { deny, frozen, quote } from '../governance/denial.ts';
+import { deny, frozen } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { MAX_LISTED_DENIALS } from '../governance/limits.ts';
 import { microsToUsd } from '../governance/money.ts';
 import type { ToolSummary } from '../governance/tool.ts';
-import type { Ask, WorkflowEntry } from '../activities/types.ts';
+import { budgetDenial } from './words.ts';
+import type { Ask, CallToolResult, NotifyInput, WorkflowEntry } from '../activities/types.ts';
 
 /** A call that is not done. */
 export interface OpenCall {
@@ -29,15 +29,19 @@ export interface OpenCall {
   readonly seq: number;
   readonly tool: string;
   readonly args: Json;
-  readonly phase: 'running' | 'asking' | 'unknown';
+  /** `waiting`: refused for now by a rate limit that says wait (RL5). */
+  readonly phase: 'running' | 'waiting' | 'asking' | 'unknown';
   readonly ask: Ask | null;
   /** What came of the ask. */
   readonly answer: 'granted' | 'rejected' | 'expired' | null;
   readonly rejectedAnswers: number;
+  /** A call that waits is tried again at this time, milliseconds since the epoch. */
+  readonly notBeforeMs?: number;
   /** What an unknown outcome was charged: its worst case, until it is known (D10). */
   readonly charged?: Amount;
 }
 
+/** Everything a governed run knows; its own continue-as-new hands it over whole. */
 export interface GovernorState {
   readonly v: 1;
   readonly run: string;
@@ -59,6 +63,8 @@ export interface GovernorState {
   readonly rejectedMessages: number;
   /** The highest share of a limit that was reported: 0, 50, 80 or 100 per cent. */
   readonly reported: number;
+  /** Notifications that are not sent yet. */
+  readonly unsent: readonly NotifyInput[];
 }
 
 /** A run as it was opened. */
@@ -86,6 +92,7 @@ export function newState(
     denials: [],
     rejectedMessages: 0,
     reported: 0,
+    unsent: [],
   };
 }
 
@@ -130,37 +137,19 @@ export function stopReason(state: GovernorState, nowMs: number): Denial | null {
   return deny('DEADLINE_EXCEEDED', `the run's deadline ${deadline} has passed`, 'stop and tell the user', { deadline });
 }
 
-/** BUDGET_EXCEEDED (BU2) with the unit that ran out. */
-export function budgetDenial(state: GovernorState, exceeded: Omit<Exceeded, 'kind'>): Denial {
-  const usd = exceeded.unit === 'usdMicros';
-  return deny(
-    'BUDGET_EXCEEDED',
-    usd ? 'the run has no budget left for this' : `the run has no ${exceeded.unit} left for this`,
-    'answer with what you have, or tell the user that the budget is used up',
-    {
-      scope: 'run',
-      unit: usd ? 'usd' : exceeded.unit,
-      limit: exceeded.limit,
-      spent: exceeded.spent,
-      reserved: exceeded.reserved,
-      needed: exceeded.needed,
-      limitMicros: state.budget.limit.usdMicros ?? null,
-      spentMicros: state.budget.spent.usdMicros,
-      reservedMicros: state.budget.reserved.usdMicros,
-      neededMicros: usd ? exceeded.needed : 0,
-    },
-  );
-}
-
 /** Gives back what a refused call had reserved: money and its count. */
 export function giveBack(state: GovernorState, tool: string, reserved: Amount): GovernorState {
-  const used = Math.max(0, (state.used[tool] ?? 0) - 1);
-  return { ...state, budget: release(state.budget, reserved), used: { ...state.used, [tool]: used } };
+  return { ...uncount(state, tool), budget: release(state.budget, reserved) };
 }
 
 /** Settles a call that ran. */
 export function settleCall(state: GovernorState, reserved: Amount, spent: Amount): GovernorState {
   return { ...state, budget: settle(state.budget, reserved, spent) };
+}
+
+/** One call less of this tool: it will be counted again. */
+export function uncount(state: GovernorState, tool: string): GovernorState {
+  return { ...state, used: { ...state.used, [tool]: Math.max(0, (state.used[tool] ?? 0) - 1) } };
 }
 
 /** Takes back what an unknown outcome was charged, before it is settled for good. */
@@ -171,6 +160,18 @@ export function uncharge(state: GovernorState, charged: Amount): GovernorState {
     ...state,
     budget: { ...state.budget, spent: { usdMicros: less('usdMicros'), tokens: less('tokens'), calls: less('calls') } },
   };
+}
+
+/** The facts of a call's result, with their lives. */
+export function factsOf(call: string, done: Extract<CallToolResult, { kind: 'done' }>): LiveFact[] {
+  const { provedAtMs } = done;
+  return done.facts.map(({ kind, value, ttlMs }) => ({
+    kind,
+    value,
+    provedAtMs,
+    expiresAtMs: provedAtMs + ttlMs,
+    call,
+  }));
 }
 
 /** Keeps facts that a call proved. */
@@ -264,16 +265,4 @@ export function spentShare(state: GovernorState): number {
 export function findTool(state: GovernorState, name: string): ToolSummary | undefined {
   if (Object.hasOwn(state.tools, name)) return state.tools[name];
   return Object.values(state.tools).find((t) => t.modelName === name);
-}
-
-/** TOOL_UNKNOWN with what there is. */
-export function unknownTool(state: GovernorState, name: string): Denial {
-  return deny(
-    'TOOL_UNKNOWN',
-    `there is no tool ${quote(name)}`,
-    `use one of: ${Object.values(state.tools)
-      .map((t) => t.modelName)
-      .join(', ')}`,
-    { tool: name },
-  );
 }

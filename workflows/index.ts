@@ -3,6 +3,8 @@
  */
 export { agentRun } from './agent-run.ts';
 export { session } from './session.ts';
-export { Governor, type CallOptions, type GovernedCall } from './governor.ts';
+export { Governor } from './governor.ts';
+export { LongHistory } from './governed-run.ts';
+export type { CallOptions, GovernedCall } from './governed-call.ts';
 export { newState, type GovernorState } from './governor-state.ts';
 export { openRun } from './open.ts';

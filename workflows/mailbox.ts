@@ -17,7 +17,7 @@ export type Message =
 
 /** What the mailbox needs of its run. */
 export interface MailboxOwner {
-  readonly state: GovernorState;
+  getState(): GovernorState;
   readonly inbox: Message[];
   /** Freeze holds at once. */
   freezeNow(by: string, reason: string): void;
@@ -31,7 +31,7 @@ export function installMailbox(owner: MailboxOwner): void {
     else if (message.kind === 'freeze') owner.freezeNow(message.by, message.reason);
     else owner.inbox.push(message);
   };
-  setHandler(approvalSignal, (signal: unknown) => accept(readAnswer(owner.state, signal)));
+  setHandler(approvalSignal, (signal: unknown) => accept(readAnswer(owner.getState(), signal)));
   setHandler(freezeSignal, (signal: unknown) => accept(readFreeze(signal)));
   setHandler(thawSignal, (signal: unknown) => accept(readCommand('thaw', signal)));
   setHandler(topUpSignal, (signal: unknown) => accept(readCommand('topUp', signal)));

@@ -2,12 +2,14 @@
 import { sleep } from '@temporalio/workflow';
 import type { CallModelResult, OpenedModel, ToolResultRef } from '../activities/types.ts';
 import type { Amount } from '../governance/call.ts';
+import { deny, quote } from '../governance/denial.ts';
 import type { CallError, Denial } from '../governance/errors.ts';
 import { reserve } from '../governance/budget.ts';
 import { worstCaseModelCall } from '../governance/price.ts';
 import type { Governor } from './governor.ts';
-import { budgetDenial, denyHere, leftOf, noteDenial, settleCall } from './governor-state.ts';
+import { leftOf, noteDenial, settleCall } from './governor-state.ts';
 import { callModelActivity } from './proxies.ts';
+import { budgetDenial } from './words.ts';
 
 /** Attempts of one turn that may be lost or fail for a while. */
 const MAX_ATTEMPTS = 3;
@@ -29,6 +31,7 @@ export interface TurnPlan {
 
 export async function modelTurn(governor: Governor, plan: TurnPlan): Promise<Turn> {
   for (let attempt = 1; ; attempt += 1) {
+    governor.throwIfCancelled();
     const worst = worstCaseModelCall({
       promptBytes: plan.promptBytes,
       messages: plan.messages,
@@ -103,14 +106,12 @@ function refuse(
     | { kind: 'exceeded'; unit: 'usdMicros' | 'tokens' | 'calls'; left: number; needed: number }
     | { kind: 'price-unknown' },
 ): Turn {
-  const { budget, seq } = governor.state;
+  const { budget } = governor.state;
   if (worst.kind === 'price-unknown') {
-    const denial: Denial = {
-      code: 'PRICE_UNKNOWN',
-      reason: `no price is known for model ${plan.model.name}`,
-      hint: 'add it to `prices` in the configuration',
-      details: { model: plan.model.name },
-    };
+    const { name } = plan.model;
+    const hint = 'add it to `prices` in the configuration';
+    const denial = deny('PRICE_UNKNOWN', `no price is known for model ${quote(name)}`, hint, { model: name });
+    governor.refuse(name, denial);
     return { kind: 'denied', denial };
   }
   const { unit } = worst;
@@ -121,13 +122,7 @@ function refuse(
     reserved: budget.reserved[unit],
     needed: worst.needed,
   });
-  const number = seq + 1;
-  governor.state = denyHere(
-    { ...governor.state, seq: number },
-    { call: `c${number}`, seq: number, tool: plan.model.name },
-    denial,
-    Date.now(),
-  );
+  governor.refuse(plan.model.name, denial);
   const needed: Amount = { usdMicros: 0, tokens: 0, calls: 0, [unit]: Math.max(1, worst.needed - worst.left) };
   return { kind: 'exhausted', needed, denial };
 }

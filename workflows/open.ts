@@ -2,23 +2,25 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import type { OpenRunInput, OpenRunResult } from '../activities/types.ts';
 import type { RunResult } from '../governance/call.ts';
+import type { Denial } from '../governance/errors.ts';
+import { checkReadable } from './governed-run.ts';
 import { transactions } from './proxies.ts';
 import type { AgentRunInput } from './messages.ts';
 
 /** What a run that could not be opened answers. */
-export function refusedResult(result: Extract<OpenRunResult, { kind: 'denied' }>): RunResult {
+export function refusedResult(denial: Denial): RunResult {
   return {
     status: 'failed',
-    text: `${result.denial.reason} (${result.denial.hint})`,
+    text: `${denial.reason} (${denial.hint})`,
     usage: { usd: 0, usdMicros: 0, tokens: 0, calls: 0 },
-    denials: [result.denial],
+    denials: [denial],
   };
 }
 
 /** Asks for the run's grant. */
-export function openRun(input: AgentRunInput, mode: OpenRunInput['mode']): Promise<OpenRunResult> {
+export async function openRun(input: AgentRunInput, mode: OpenRunInput['mode']): Promise<OpenRunResult> {
   checkInput(input);
-  return transactions.openRun({
+  const opened = await transactions.openRun({
     v: 1,
     run: input.run,
     mode,
@@ -28,12 +30,15 @@ export function openRun(input: AgentRunInput, mode: OpenRunInput['mode']): Promi
     input: input.input,
     deadlineMs: input.deadlineMs,
   });
+  checkReadable(opened);
+  return opened;
 }
 
 /** An input that did not decode, or is of another version, fails the workflow instead of wedging it. */
-export function checkInput(input: unknown): void {
+export function checkInput(input: unknown, carried?: unknown): void {
   const fields = input as { v?: unknown; run?: unknown } | null | undefined;
-  if (typeof fields === 'object' && fields?.v === 1 && typeof fields.run === 'string') return;
+  const readable = typeof fields === 'object' && fields?.v === 1 && typeof fields.run === 'string';
+  if (readable && (carried === undefined || (carried as { v?: unknown } | null)?.v === 1)) return;
   throw ApplicationFailure.create({
     message: 'the input of this workflow cannot be read',
     type: 'ARGUMENTS_INVALID',

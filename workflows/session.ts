@@ -1,232 +1,215 @@
 /**
- * `session`: a governed run for an agent that lives elsewhere. Each call is an Update whose id is the caller's callId;
- * a call that waits for a person answers `pending` at once and is asked for later with `outcome`.
+ * `session`: a governed run for an agent that lives elsewhere. Each call is an Update; the caller's callId is its key.
+ * A call that waits for a person answers `pending` at once and is asked for later with `outcome`.
  */
 import {
   allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
   condition,
   continueAsNew,
   isCancellation,
   setDefaultSignalHandler,
   setHandler,
-  workflowInfo,
 } from '@temporalio/workflow';
 import type { CallResult, RunResult } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
-import { CONTINUE_AS_NEW_EVENTS, MAX_ARGUMENT_BYTES, SESSION_IDLE_MS } from '../governance/limits.ts';
+import { MAX_ARGUMENT_BYTES, SESSION_IDLE_MS } from '../governance/limits.ts';
 import { utf8Length } from '../governance/text.ts';
+import { LongHistory } from './governed-run.ts';
+import type { GovernedCall } from './governed-call.ts';
 import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
 import { callUpdate, closeSignal, outcomeQuery, type SessionCall, type SessionInput } from './messages.ts';
 import { checkInput, openRun, refusedResult } from './open.ts';
-
-/** Calls a session remembers: later repeats are answered from the database. */
-const MAX_REMEMBERED = 1_000;
-/** Results carried through continue-as-new are at most so large; larger ones are read again from the database. */
-const MAX_CARRIED_BYTES = 4_096;
-
-interface Remembered {
-  readonly argsDigest: string;
-  readonly tool: string;
-  readonly result: CallResult | null;
-}
+import { closedDenial, SessionCalls, type Remembered } from './session-calls.ts';
 
 interface SessionState {
   readonly v: 1;
   readonly governor: GovernorState;
-  readonly calls: { readonly [callId: string]: Remembered };
+  readonly calls: readonly (readonly [string, Remembered])[];
+  readonly lastCallMs: number;
 }
 
+/** Where a session is; shared by its handlers and its loop. */
+interface Desk {
+  readonly calls: SessionCalls;
+  /** Opened; null before. */
+  run: Governor | null;
+  refused: RunResult | null;
+  closing: boolean;
+  /** About to continue as new: no call begins. */
+  leaving: boolean;
+  lastCallMs: number;
+  readonly continued: boolean;
+}
+
+/** One session from its first call to its end; `end` says how. The result tells what was used. */
 export async function session(input: SessionInput, carried?: SessionState): Promise<RunResult> {
-  checkInput(input);
-  const calls = new Map<string, Remembered>(Object.entries(carried?.calls ?? {}));
-  let governor: Governor | null = null;
-  let refusal: RunResult | null = null;
-  let closing = false;
-  let lastCallMs = Date.now();
-  setDefaultSignalHandler(() => undefined);
-  setHandler(closeSignal, () => {
-    closing = true;
-  });
-  setHandler(outcomeQuery, (callId) => calls.get(callId)?.result ?? null);
-  setHandler(
-    callUpdate,
-    async (asked) => {
-      lastCallMs = Date.now();
-      await condition(() => governor !== null || refusal !== null);
-      if (refusal) return { kind: 'denied', denial: refusal.denials[0] ?? closedDenial(), callId: asked.callId };
-      if (closing) return { kind: 'denied', denial: closedDenial(), callId: asked.callId };
-      return answer(governor as unknown as Governor, calls, asked, carried !== undefined);
-    },
-    { validator: validateCall },
-  );
-  if (carried) governor = new Governor(carried.governor);
-  else {
-    const opened = await openRun(input, 'session');
-    if (opened.kind === 'denied') {
-      refusal = refusedResult(opened);
-      await condition(allHandlersFinished);
-      return refusal;
-    }
-    governor = new Governor(
-      newState(
-        input.run,
-        { tenant: input.tenant, user: input.user, agent: input.agent },
-        opened.limit,
-        opened.deadlineMs,
-        opened.tools,
-      ),
-    );
-  }
-  const run: Governor = governor;
-  run.onResolved = (call, result) => {
-    const known = calls.get(call);
-    if (known) calls.set(call, { ...known, result });
+  checkInput(input, carried);
+  const desk: Desk = {
+    calls: new SessionCalls(carried?.calls),
+    run: null,
+    refused: null,
+    closing: false,
+    leaving: false,
+    lastCallMs: carried?.lastCallMs ?? Date.now(),
+    continued: carried !== undefined,
   };
-  for (const open of Object.values(run.state.open)) {
-    if (open.phase === 'asking')
-      void track(
-        calls,
-        open.call,
-        run.resume(open).then((c) => c.result),
-      );
+  installHandlers(desk);
+  const state = carried?.governor ?? (await open(input, desk));
+  if (!state) {
+    await condition(allHandlersFinished);
+    return desk.refused as unknown as RunResult;
   }
-  const busy = (): boolean =>
-    Object.values(run.state.open).some((c) => c.phase === 'running') || !allHandlersFinished();
-  const long = (): boolean =>
-    workflowInfo().continueAsNewSuggested || workflowInfo().historyLength >= CONTINUE_AS_NEW_EVENTS;
+  const run = new Governor(state, { interruptible: true });
+  // only now: it would take the signals that came before the handlers
+  setDefaultSignalHandler(() => undefined);
+  run.onResolved = (call, result) => desk.calls.finish(call, 0, result);
+  for (const waiting of Object.values(run.state.open)) {
+    if (waiting.phase !== 'unknown') void track(desk, waiting.call, () => run.resume(waiting, { unknown: 'answer' }));
+  }
+  desk.run = run;
   try {
-    for (;;) {
-      const endMs = Math.min(run.state.deadlineMs, lastCallMs + SESSION_IDLE_MS);
-      const woken = await condition(() => closing || (long() && !busy()), Math.max(1, endMs - Date.now()));
-      if (closing || (!woken && Date.now() >= Math.min(run.state.deadlineMs, lastCallMs + SESSION_IDLE_MS) && !busy()))
-        break;
-      if (woken && long()) {
-        await run.drain();
-        await continueAsNew<typeof session>(input, { v: 1, governor: run.state, calls: carry(calls) });
-      }
+    if ((await untilEnd(desk, run)) === 'long') {
+      const calls = desk.calls.carry();
+      const next: SessionState = { v: 1, governor: run.state, calls, lastCallMs: desk.lastCallMs };
+      return await continueAsNew<typeof session>(input, next);
     }
   } catch (error) {
     if (!isCancellation(error)) throw error;
   }
-  closing = true;
-  const expired = Date.now() >= run.state.deadlineMs;
-  await run.close(expired ? 'expired' : 'stopped');
+  return CancellationScope.nonCancellable(() => end(desk, run));
+}
+
+async function open(input: SessionInput, desk: Desk): Promise<GovernorState | null> {
+  const opened = await openRun(input, 'session');
+  if (opened.kind === 'denied') {
+    desk.refused = refusedResult(opened.denial);
+    return null;
+  }
+  const principal = { tenant: input.tenant, user: input.user, agent: input.agent };
+  return newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools);
+}
+
+/** Sleeps until the session is closed, idle, past its deadline or too long. One timer a day, none a call. */
+async function untilEnd(desk: Desk, run: Governor): Promise<'end' | 'long'> {
+  for (;;) {
+    const endMs = Math.min(run.state.deadlineMs, desk.lastCallMs + SESSION_IDLE_MS);
+    if (desk.closing || (Date.now() >= endMs && !isBusy(run))) return 'end';
+    if (run.isLong()) {
+      desk.leaving = true;
+      await condition(() => !isBusy(run));
+      await run.drain();
+      return desk.closing ? 'end' : 'long';
+    }
+    // past the end, what is under way finishes first
+    if (Date.now() >= endMs) await condition(() => desk.closing || run.isLong() || !isBusy(run));
+    else await condition(() => desk.closing || run.isLong(), endMs - Date.now());
+  }
+}
+
+/** Ends the session: what runs finishes, what waits is refused, then the run is closed in the ledger. */
+async function end(desk: Desk, run: Governor): Promise<RunResult> {
+  desk.closing = true;
+  run.endWaits();
+  await condition(() => Object.values(run.state.open).every((c) => c.phase === 'unknown') && allHandlersFinished());
+  const status = Date.now() >= run.state.deadlineMs ? 'expired' : 'stopped';
+  await run.close(status);
   await condition(allHandlersFinished);
-  return {
-    status: expired ? 'expired' : 'stopped',
-    text: 'The session was closed.',
-    usage: usageOf(run.state),
-    denials: run.state.denials,
+  const usage = usageOf(run.state);
+  return { status, text: 'The session was closed.', usage, denials: run.state.denials };
+}
+
+/** Whether something is under way that continue-as-new would lose. */
+function isBusy(run: Governor): boolean {
+  return Object.values(run.state.open).some((c) => c.phase === 'running') || !allHandlersFinished();
+}
+
+function installHandlers(desk: Desk): void {
+  setHandler(closeSignal, () => {
+    desk.closing = true;
+  });
+  setHandler(outcomeQuery, (callId) =>
+    desk.calls.outcome(callId, desk.run?.state.open[callId]?.ask?.approvalId ?? undefined),
+  );
+  const handler = async (asked: SessionCall): Promise<CallResult> => {
+    const { callId } = asked;
+    desk.lastCallMs = Date.now();
+    // a cancelled session answers its callers before it ends
+    await CancellationScope.nonCancellable(() => condition(() => desk.run !== null || desk.refused !== null));
+    if (!desk.run) return { kind: 'denied', denial: desk.refused?.denials[0] ?? closedDenial(), callId };
+    return CancellationScope.nonCancellable(() => answer(desk, desk.run as Governor, asked));
   };
+  setHandler(callUpdate, handler, { validator: (asked) => validateCall(asked, desk) });
 }
 
-async function answer(
-  governor: Governor,
-  calls: Map<string, Remembered>,
-  asked: SessionCall,
-  mayBeOlder: boolean,
-): Promise<CallResult> {
-  const { callId, tool, args } = asked;
+async function answer(desk: Desk, run: Governor, { callId, tool, args }: SessionCall): Promise<CallResult> {
   const argsDigest = digestOf(args);
-  const known = calls.get(callId);
-  if (known) {
-    if (known.argsDigest !== argsDigest || known.tool !== tool)
-      return { kind: 'denied', denial: conflictDenial(callId), callId };
-    if (known.result?.kind === 'unknown') {
-      const again = governor.retryUnknown(callId);
-      return again
-        ? track(
-            calls,
-            callId,
-            again.then((c) => c.result),
-          )
-        : known.result;
-    }
-    if (known.result && known.result.kind !== 'pending') return known.result;
-    const open = governor.state.open[callId];
-    if (open?.phase === 'asking' && open.ask) return { kind: 'pending', callId, approvalId: open.ask.approvalId };
-    if (open) {
-      await condition(() => calls.get(callId)?.result != null);
-      return calls.get(callId)?.result ?? { kind: 'pending', callId };
-    }
+  const known = desk.calls.get(callId);
+  if (known && (known.argsDigest !== argsDigest || known.tool !== tool)) return conflict(callId);
+  if (known?.result === 'stored') return run.reread({ call: callId, seq: known.seq, tool: nameOf(run, tool), args });
+  if (known?.result?.kind === 'unknown') {
+    const again = run.retryUnknown(callId);
+    if (again) return (await track(desk, callId, () => again)) ?? known.result;
+    return known.result;
   }
-  let approvalId: string | null = null;
-  calls.set(callId, { argsDigest, tool, result: null });
-  forget(calls);
-  const finished = track(
-    calls,
-    callId,
-    governor
-      .call(tool, args, {
-        callId,
-        unknown: 'answer',
-        again: mayBeOlder || known !== undefined,
-        onAsk: (id) => (approvalId = id),
-      })
-      .then((c) => c.result),
+  if (known?.result) return known.result;
+  if (!known) {
+    if (desk.closing) return { kind: 'denied', denial: closedDenial(), callId };
+    desk.calls.start(callId, argsDigest, tool);
+    const again = desk.continued;
+    void track(desk, callId, () => run.call(tool, args, { callId, unknown: 'answer', again }));
+  }
+  await condition(
+    () => desk.calls.get(callId)?.result !== null || run.state.open[callId]?.phase === 'asking' || desk.leaving,
   );
-  let result: CallResult | null = null;
-  void finished.then((r) => (result = r));
-  await condition(() => result !== null || approvalId !== null);
-  return result ?? { kind: 'pending', callId, approvalId: approvalId ?? '' };
+  return desk.calls.outcome(callId, run.state.open[callId]?.ask?.approvalId) ?? { kind: 'pending', callId };
 }
 
-/** Keeps a call's result for repeats and for `outcome`. */
-async function track(calls: Map<string, Remembered>, callId: string, work: Promise<CallResult>): Promise<CallResult> {
-  let result: CallResult;
+/** Carries a call through and keeps its result. null: it goes on after continue-as-new. */
+async function track(desk: Desk, callId: string, work: () => Promise<GovernedCall>): Promise<CallResult | null> {
   try {
-    result = await work;
+    const { result, seq } = await work();
+    desk.calls.finish(callId, seq, result);
+    return result;
   } catch (error) {
+    if (error instanceof LongHistory) return null;
     const reason = isCancellation(error) ? 'the session was cancelled' : 'the call could not be carried out';
-    result = { kind: 'denied', denial: deny('CONFLICT', reason, 'open a new session', {}), callId };
-  }
-  const known = calls.get(callId);
-  calls.set(callId, { argsDigest: known?.argsDigest ?? '', tool: known?.tool ?? '', result });
-  return result;
-}
-
-function carry(calls: Map<string, Remembered>): { [callId: string]: Remembered } {
-  return Object.fromEntries(
-    [...calls].map(([id, call]) => [
-      id,
-      { ...call, result: utf8Length(JSON.stringify(call.result)) <= MAX_CARRIED_BYTES ? call.result : null },
-    ]),
-  );
-}
-
-function forget(calls: Map<string, Remembered>): void {
-  for (const [id, call] of calls) {
-    if (calls.size <= MAX_REMEMBERED) return;
-    if (call.result !== null) calls.delete(id);
+    const result: CallResult = { kind: 'denied', denial: deny('CONFLICT', reason, 'open a new session', {}), callId };
+    desk.calls.finish(callId, 0, result);
+    return result;
   }
 }
 
 /** Synchronous: a throw here rejects the Update and leaves no event. */
-function validateCall(asked: SessionCall): void {
+function validateCall(asked: SessionCall, desk: Desk): void {
+  if (desk.leaving) throw rejection('RESOURCE_EXHAUSTED', 'the session is moving on, call again');
   const fields = asked as unknown as { [key: string]: unknown } | null;
-  const bad = (why: string): never => {
-    throw new Error(`ARGUMENTS_INVALID: ${why}`);
-  };
-  if (typeof fields !== 'object' || fields === null || fields['v'] !== 1) return bad('the call cannot be read');
-  if (typeof fields['callId'] !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(fields['callId']))
-    return bad('callId has to be 1 to 128 printable ASCII characters');
-  if (typeof fields['tool'] !== 'string' || fields['tool'] === '') return bad('tool has to be a name');
-  if (fields['args'] === undefined) return bad('args is missing');
-  if (utf8Length(JSON.stringify(fields['args'])) > MAX_ARGUMENT_BYTES)
-    return bad(`args are larger than ${MAX_ARGUMENT_BYTES} bytes`);
+  const bad = (why: string): Error => rejection('ARGUMENTS_INVALID', why);
+  if (typeof fields !== 'object' || fields === null || fields['v'] !== 1) throw bad('the call cannot be read');
+  if (typeof fields['callId'] !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(fields['callId'])) {
+    throw bad('callId has to be 1 to 128 printable ASCII characters');
+  }
+  if (typeof fields['tool'] !== 'string' || fields['tool'] === '') throw bad('tool has to be a name');
+  if (fields['args'] === undefined) throw bad('args is missing');
+  if (utf8Length(JSON.stringify(fields['args'])) > MAX_ARGUMENT_BYTES) {
+    throw bad(`args are larger than ${MAX_ARGUMENT_BYTES} bytes`);
+  }
 }
 
-function closedDenial() {
-  return deny('CONFLICT', 'the session is closed', 'open a new session', {});
+function rejection(type: string, why: string): ApplicationFailure {
+  return ApplicationFailure.create({ type, message: `${type}: ${why}`, nonRetryable: true });
 }
 
-function conflictDenial(callId: string) {
-  return deny(
-    'IDEMPOTENCY_CONFLICT',
-    `call ${quote(callId)} was made before with other arguments`,
-    'use a new callId for a new call',
-    { callId },
-  );
+/** The tool's own name, where the model's was used. */
+function nameOf(run: Governor, tool: string): string {
+  return Object.values(run.state.tools).find((t) => t.modelName === tool)?.name ?? tool;
+}
+
+function conflict(callId: string): CallResult {
+  const reason = `call ${quote(callId)} was made before with other arguments`;
+  const denial = deny('IDEMPOTENCY_CONFLICT', reason, 'use a new callId for a new call', { callId });
+  return { kind: 'denied', denial, callId };
 }

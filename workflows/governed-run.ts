@@ -1,0 +1,242 @@
+/**
+ * What every governed run has, whatever it runs: its state, entries that ride along with activities, what people see of
+ * it, and waits that never hold anything. The order of calls stands in governor.ts.
+ */
+import {
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  condition,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { NotifyInput, RunInput } from '../activities/types.ts';
+import type { Amount } from '../governance/call.ts';
+import type { JsonObject } from '../governance/json.ts';
+import { CONTINUE_AS_NEW_EVENTS } from '../governance/limits.ts';
+import { detailsOf } from './details.ts';
+import * as step from './governor-state.ts';
+import type { GovernorState } from './governor-state.ts';
+import { stateQuery, type RunState, type RunStatus } from './messages.ts';
+import { notifications, transactions } from './proxies.ts';
+
+/** Thrown by a wait when the run should continue as new first: the call stays open in the state and is resumed after. */
+export class LongHistory extends Error {}
+
+/** How a wait ended. `ended`: the run is being closed. */
+export type Waited = 'holds' | 'time' | 'ended';
+
+const SPEND_MARKS = [100, 80, 50] as const;
+
+export class GovernedRun {
+  state: GovernorState;
+  status: RunStatus;
+  /** What an exhausted run needs to go on. */
+  needed: Amount | null = null;
+  /** Whether waits give way to continue-as-new; a workflow that does not continue itself leaves it off. */
+  readonly interruptible: boolean;
+  #details = '';
+  #ending = false;
+  readonly #unsent = new Set<NotifyInput>();
+
+  constructor(state: GovernorState, options: { readonly interruptible?: boolean } = {}) {
+    this.state = { ...state, unsent: [] };
+    this.interruptible = options.interruptible ?? false;
+    // a continued run keeps its search attributes
+    const [shown] = workflowInfo().searchAttributes['ActGuardStatus'] ?? [];
+    this.status = typeof shown === 'string' ? (shown as RunStatus) : 'running';
+    setHandler(stateQuery, () => this.describe());
+    for (const mail of state.unsent) this.#send(mail);
+  }
+
+  // ------------------------------------------------------------ waits
+
+  /** Whether the history is so long that the run should continue as new. */
+  isLong(): boolean {
+    const info = workflowInfo();
+    return info.continueAsNewSuggested || info.historyLength >= CONTINUE_AS_NEW_EVENTS;
+  }
+
+  /**
+   * Waits until it holds or the time comes; holds no worker. Costs no event where it holds already.
+   *
+   * @throws LongHistory when the run should continue as new; CancelledFailure
+   */
+  async until(holds: () => boolean, untilMs: number): Promise<Waited> {
+    const gives = (): boolean => this.#ending || (this.interruptible && this.isLong());
+    for (;;) {
+      if (holds()) return 'holds';
+      if (this.#ending) return 'ended';
+      if (this.interruptible && this.isLong()) throw new LongHistory();
+      if (Date.now() >= untilMs) return 'time';
+      await condition(() => holds() || gives(), Math.max(1, untilMs - Date.now()));
+    }
+  }
+
+  /** Ends every wait: asks are withdrawn, calls that wait for a rate limit are refused. */
+  endWaits(): void {
+    this.#ending = true;
+  }
+
+  /** Nothing may begin in a run that was cancelled: not even a number is taken. */
+  throwIfCancelled(): void {
+    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('the run was cancelled');
+  }
+
+  /** The run's budget is out: says so once. */
+  announceExhausted(needed: Amount): void {
+    const data = { needed: needed as unknown as JsonObject };
+    this.state = step.addEntry(this.state, { kind: 'budget.exhausted', atMs: Date.now(), data });
+    this.notify('budget', null, `The run's budget is used up. Top it up: actguard topup ${this.state.run} --usd 0.25`);
+  }
+
+  /** Waits for a top-up until the deadline: until the limit is another one than this. False: none came. */
+  async waitForBudget(needed: Amount, limit: string): Promise<boolean> {
+    this.needed = needed;
+    this.setStatus(this.state.frozen ? 'frozen' : 'exhausted');
+    await this.flush();
+    const waited = await this.until(() => JSON.stringify(this.state.budget.limit) !== limit, this.state.deadlineMs);
+    this.needed = null;
+    if (waited === 'holds') this.setStatus(this.restingStatus());
+    return waited === 'holds';
+  }
+
+  /** Waits while the run is frozen. False: the deadline came first. */
+  async whileFrozen(): Promise<boolean> {
+    if (!this.state.frozen) return true;
+    await this.flush();
+    return (await this.until(() => !this.state.frozen, this.state.deadlineMs)) === 'holds';
+  }
+
+  // ------------------------------------------------------------ entries and notifications
+
+  /** Runs an activity with the entries that are not recorded yet; they are dropped once it has answered. */
+  async withEntries<T>(activity: (base: RunInput) => Promise<T>): Promise<T> {
+    const { entries, run } = this.state;
+    const continuedFrom = workflowInfo().continuedFromExecutionRunId;
+    const result = await activity({ v: 1, run, entries, ...(continuedFrom === undefined ? {} : { continuedFrom }) });
+    checkReadable(result);
+    this.state = step.recorded(this.state, entries.at(-1)?.number ?? 0);
+    return result;
+  }
+
+  /** Records what is not recorded, before a wait. */
+  async flush(): Promise<void> {
+    if (this.state.entries.length > 0) await this.withEntries((base) => transactions.record({ ...base, closed: null }));
+  }
+
+  /** An ask that nobody answers any more. */
+  async endAsk(approvalId: string, outcome: 'expired' | 'withdrawn'): Promise<void> {
+    await CancellationScope.nonCancellable(() =>
+      this.withEntries((base) => transactions.endAsk({ ...base, approvalId, outcome })),
+    );
+  }
+
+  /** The next call's number; taken only by a call that leaves an entry. */
+  nextSeq(): number {
+    const seq = this.state.seq + 1;
+    this.state = { ...this.state, seq };
+    return seq;
+  }
+
+  /** Tells people; never waited for. What is not sent when the run continues as new is sent by the next one. */
+  notify(what: NotifyInput['what'], approvalId: string | null, text: string): void {
+    this.#send({ v: 1, run: this.state.run, what, approvalId, text });
+  }
+
+  #send(mail: NotifyInput): void {
+    this.#unsent.add(mail);
+    this.state = { ...this.state, unsent: [...this.#unsent] };
+    const sent = (): void => {
+      this.#unsent.delete(mail);
+      this.state = { ...this.state, unsent: [...this.#unsent] };
+    };
+    void CancellationScope.nonCancellable(() => notifications.notify(mail)).then(sent, sent);
+  }
+
+  // ------------------------------------------------------------ what people see
+
+  /** Spend at 50, 80 and 100 % is a search attribute: an upsert is an event, so only then. */
+  noteSpend(): void {
+    const mark = SPEND_MARKS.find((m) => step.spentShare(this.state) >= m) ?? 0;
+    if (mark <= this.state.reported) return;
+    this.state = { ...this.state, reported: mark };
+    upsertSearchAttributes({ ActGuardSpendUsd: [step.usageOf(this.state).usd] });
+    this.showDetails();
+  }
+
+  /** After a model call: settles it. */
+  settleModel(reserved: Amount, spent: Amount): void {
+    this.state = step.settleCall(this.state, reserved, spent);
+    this.noteSpend();
+  }
+
+  /** What a run is doing when the call named here is done. */
+  restingStatus(done = ''): RunStatus {
+    if (this.state.frozen) return 'frozen';
+    if (this.needed) return 'exhausted';
+    const others = Object.values(this.state.open).filter((c) => c.call !== done);
+    return others.some((c) => c.phase === 'asking') ? 'waiting-approval' : 'running';
+  }
+
+  setStatus(status: RunStatus): void {
+    if (status !== this.status) {
+      this.status = status;
+      upsertSearchAttributes({ ActGuardStatus: [status] });
+    }
+    this.showDetails();
+  }
+
+  /** The last status, with what was spent: one upsert. */
+  showEnd(status: RunStatus): void {
+    this.status = status;
+    upsertSearchAttributes({ ActGuardStatus: [status], ActGuardSpendUsd: [step.usageOf(this.state).usd] });
+    this.showDetails();
+  }
+
+  showDetails(): void {
+    const details = detailsOf(this.describe());
+    if (details === this.#details) return;
+    this.#details = details;
+    setCurrentDetails(details);
+  }
+
+  /** Answer of the `state` query. */
+  describe(): RunState {
+    const { state } = this;
+    const open = Object.values(state.open);
+    return {
+      v: 1,
+      run: state.run,
+      ...state.principal,
+      status: this.status,
+      frozen: state.frozen,
+      usage: step.usageOf(state),
+      limit: state.budget.limit,
+      reserved: state.budget.reserved,
+      calls: state.seq,
+      openAsks: open.flatMap((c) =>
+        c.phase === 'asking' && c.ask
+          ? [{ ...c.ask, call: c.call, tool: c.tool, rejectedAnswers: c.rejectedAnswers }]
+          : [],
+      ),
+      unknownCalls: open.filter((c) => c.phase === 'unknown').map((c) => c.call),
+      lastDenial: state.denials.at(-1) ?? null,
+      needed: this.needed,
+      rejectedMessages: state.rejectedMessages,
+      deadlineMs: state.deadlineMs,
+    };
+  }
+}
+
+/** What an activity answered and nobody can read fails the run instead of wedging it. @throws BACKEND_UNAVAILABLE */
+export function checkReadable(result: unknown): void {
+  if (typeof result !== 'object' || result === null || !('__actguardUndecodable' in result)) return;
+  throw ApplicationFailure.create({
+    message: 'the answer of an activity cannot be read',
+    type: 'BACKEND_UNAVAILABLE',
+    nonRetryable: true,
+  });
+}

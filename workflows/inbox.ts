@@ -1,0 +1,120 @@
+/**
+ * Messages that were accepted, worked on one after the other in the main loop: an answer or a command counts only after
+ * an activity has verified it.
+ */
+import { CancellationScope, condition } from '@temporalio/workflow';
+import type { Limit } from '../governance/call.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
+import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
+import type { GovernedRun } from './governed-run.ts';
+import * as step from './governor-state.ts';
+import { installMailbox, type Message } from './mailbox.ts';
+import { transactions } from './proxies.ts';
+
+export class Inbox {
+  readonly #run: GovernedRun;
+  /** The first one stays until it is done. */
+  readonly #queue: Message[] = [];
+  readonly #resolved: (call: string, data: JsonObject) => void;
+  #stopped = false;
+  readonly #working: Promise<void>;
+
+  /** `resolved`: told about a verified `resolve`. */
+  constructor(run: GovernedRun, resolved: (call: string, data: JsonObject) => void) {
+    this.#run = run;
+    this.#resolved = resolved;
+    installMailbox({
+      getState: () => run.state,
+      inbox: this.#queue,
+      freezeNow: (by, reason) => this.#freeze(by, reason),
+      countRejected: () => this.#countRejected(),
+    });
+    this.#working = this.#work();
+  }
+
+  /** Waits until every message is done and every entry recorded; then nothing more is taken. */
+  async drain(): Promise<void> {
+    for (;;) {
+      await condition(() => this.#queue.length === 0);
+      if (this.#run.state.entries.length === 0) break;
+      await this.#run.flush();
+    }
+    // no await of anything outside from here on: a message in between would be lost
+    this.#stopped = true;
+    await this.#working;
+  }
+
+  /** Works on what is there and takes nothing more. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    await CancellationScope.nonCancellable(async () => {
+      for (;;) {
+        await condition(() => this.#queue.length > 0 || this.#stopped);
+        const message = this.#queue[0];
+        if (!message) return;
+        try {
+          await this.#workOn(message);
+        } catch {
+          this.#countRejected();
+        }
+        this.#queue.shift();
+      }
+    });
+  }
+
+  async #workOn(message: Message): Promise<void> {
+    if (message.kind === 'freeze') return this.#freeze(message.by, message.reason);
+    if (message.kind === 'answer') return this.#answer(message.approvalId, message.envelope);
+    const run = this.#run;
+    const verified = await run.withEntries((base) =>
+      transactions.verifyCommand({ ...base, envelope: message.envelope }),
+    );
+    if (verified.kind === 'rejected' || verified.verb !== message.verb) return this.#countRejected();
+    const { person, reason, data } = verified;
+    const nowMs = Date.now();
+    switch (verified.verb) {
+      case 'thaw':
+        run.state = step.thaw(run.state, person, reason, nowMs);
+        break;
+      case 'topUp':
+        run.state = step.addBudget(run.state, data as Limit, person, reason, nowMs);
+        break;
+      case 'resolve':
+        this.#resolved(String(data['call']), data);
+        break;
+      default:
+        return verified.verb satisfies never;
+    }
+    run.setStatus(run.restingStatus());
+  }
+
+  async #answer(approvalId: string, envelope: Json): Promise<void> {
+    const run = this.#run;
+    const open = step.findAsk(run.state, approvalId);
+    // several may have waited when the last one that counts was rejected
+    if (!open || open.rejectedAnswers >= MAX_REJECTED_ANSWERS) return this.#countRejected();
+    const result = await run.withEntries((base) => transactions.recordAnswer({ ...base, approvalId, envelope }));
+    const now = run.state.open[open.call];
+    if (!now || now.ask?.approvalId !== approvalId) return;
+    if (result.kind === 'rejected') {
+      run.state = step.setOpen(run.state, { ...now, rejectedAnswers: now.rejectedAnswers + 1 });
+      this.#countRejected();
+    } else if (result.decision === 'reject' || result.complete) {
+      run.state = step.setOpen(run.state, { ...now, answer: result.decision === 'reject' ? 'rejected' : 'granted' });
+    }
+  }
+
+  #freeze(by: string, reason: string): void {
+    this.#run.state = step.freeze(this.#run.state, by, reason, Date.now());
+    this.#run.setStatus('frozen');
+  }
+
+  #countRejected(): void {
+    const { state } = this.#run;
+    this.#run.state = { ...state, rejectedMessages: state.rejectedMessages + 1 };
+  }
+}

@@ -40,18 +40,15 @@ export async function startModelServer(turns: readonly RecordedTurn[], port = 0)
   });
   const mock = new LLMock({ port, host: '127.0.0.1', logLevel: 'silent' } as ConstructorParameters<typeof LLMock>[0]);
   for (const [index, turn] of turns.entries()) {
-    mock.on(
-      { predicate: (request) => fits(turn, request.messages as readonly ChatMessage[]) },
-      turn.toolCalls
-        ? {
-            toolCalls: turn.toolCalls.map((c, i) => ({
-              id: `call_${index}_${i}`,
-              name: c.name,
-              arguments: JSON.stringify(c.args),
-            })),
-          }
-        : { content: turn.text ?? '' },
-    );
+    mock.on({ predicate: (request) => fits(turn, request.messages as readonly ChatMessage[]) }, (request) => {
+      const calls = (turn.toolCalls ?? []).map((c, i) => ({
+        id: `call_${index}_${i}`,
+        name: c.name,
+        arguments: JSON.stringify(c.args),
+      }));
+      const usage = usageOf(request, turn.toolCalls ? JSON.stringify(turn.toolCalls) : (turn.text ?? ''));
+      return turn.toolCalls ? { toolCalls: calls, usage } : { content: turn.text ?? '', usage };
+    });
   }
   await mock.start();
   return {
@@ -61,6 +58,12 @@ export async function startModelServer(turns: readonly RecordedTurn[], port = 0)
       await mock.stop();
     },
   };
+}
+
+/** What a model would report, near enough: a token for four characters, and a few for the framing. */
+function usageOf(request: unknown, answer: string): { prompt_tokens: number; completion_tokens: number } {
+  const tokens = (text: string): number => Math.ceil(text.length / 4) + 8;
+  return { prompt_tokens: tokens(JSON.stringify(request)), completion_tokens: tokens(answer) };
 }
 
 function fits(turn: RecordedTurn, messages: readonly ChatMessage[]): boolean {

@@ -38,12 +38,13 @@ describe('BU4 prices', () => {
   });
 
   test('BU4 an announced rise counts before it comes, as runs live for days', () => {
-    const rise = Date.parse('2026-08-17T00:00:00Z');
-    const long = priceOf('deepseek/deepseek-v4-flash', {}, rise - 30 * DAY_MS);
-    const before = priceOf('deepseek/deepseek-v4-flash', {}, rise - 2 * DAY_MS);
-    const after = priceOf('deepseek/deepseek-v4-flash', {}, rise + 2 * DAY_MS);
+    const rise = Date.parse('2027-01-01T00:00:00Z');
+    const long = priceOf('google/gemini-3.8-flash', {}, rise - 30 * DAY_MS);
+    const before = priceOf('google/gemini-3.8-flash', {}, rise - 2 * DAY_MS);
+    const after = priceOf('google/gemini-3.8-flash', {}, rise + 2 * DAY_MS);
     expect(before).toEqual(after);
-    expect(long?.outputMicrosPerMTok).toBeLessThan(after?.outputMicrosPerMTok ?? 0);
+    expect(long?.outputMicrosPerMTok).toBe(3_750_000);
+    expect(after?.outputMicrosPerMTok).toBe(7_500_000);
   });
 
   test('BU4 your own table wins, decimals round up and never down', () => {

@@ -1,5 +1,5 @@
 /** The ledger entries of one call. Values never stand in an entry, only salted commitments; they lie beside it. */
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { commitment } from '../governance/digest.ts';
 import { makeEntry, type EntryKind, type EntryRow } from '../governance/entry.ts';
 import type { Denial } from '../governance/errors.ts';
@@ -7,9 +7,21 @@ import type { Json, JsonObject } from '../governance/json.ts';
 import type { CallToolInput, WorkflowEntry } from './types.ts';
 import type { Grant } from './grant.ts';
 
+const SALT_BYTES = 16;
+/** Randomness is drawn for many salts at once: a call needs several. */
+const pool = Buffer.alloc(256 * SALT_BYTES);
+let drawn = pool.length;
+
 /** A fresh salt, hex. */
 export function newSalt(): string {
-  return randomBytes(16).toString('hex');
+  if (drawn >= pool.length) {
+    randomFillSync(pool);
+    drawn = 0;
+  }
+  const salt = pool.toString('hex', drawn, drawn + SALT_BYTES);
+  pool.fill(0, drawn, drawn + SALT_BYTES);
+  drawn += SALT_BYTES;
+  return salt;
 }
 
 /** What all entries of a call share. */

@@ -9,7 +9,7 @@ import { LEASE_RENEW_MS, MODEL_TIMEOUT_MS } from '../governance/limits.ts';
 import { worstCaseModelCall, type ModelPrice } from '../governance/price.ts';
 import { callEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import type { Deps, ModelRequest, TranscriptMessage } from './deps.ts';
-import type { CallInfo, CallShared } from './call-tool.ts';
+import type { CallInfo, CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
 import { appendEntries } from './ledger.ts';
 import { answered, failed, lost, type ModelCall, type Outcome } from './model-outcome.ts';

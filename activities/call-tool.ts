@@ -4,56 +4,24 @@
  * try again (the database is away, the tool's own retries, a claim that is still held).
  */
 import { randomUUID } from 'node:crypto';
-import type { Tool } from '../define/types.ts';
 import { deny } from '../governance/denial.ts';
-import { digestOf, sha256Hex } from '../governance/digest.ts';
+import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type Denial } from '../governance/errors.ts';
-import type { Json, JsonObject } from '../governance/json.ts';
-import { LEASE_MS, MAX_EFFECT_KEY_BYTES } from '../governance/limits.ts';
-import { bucketOf } from '../governance/rate-limit.ts';
-import { loadGrantedApproval, openAsk, type GrantedApproval } from './approvals.ts';
+import type { JsonObject } from '../governance/json.ts';
+import { LEASE_MS } from '../governance/limits.ts';
+import { answerOf, ask, ownCall, unreachable } from './answers.ts';
+import { loadGrantedApproval, type GrantedApproval } from './approvals.ts';
 import { callEntry, committed, deniedEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
-import { claim, type ClaimAnswer, type ClaimRequest, type StoredResult } from './claim.ts';
+import { claim, type ClaimRequest } from './claim.ts';
 import { resolveCredentials, type Credential } from './credentials.ts';
 import { checkGuards, decidePolicy, parseArguments } from './decide.ts';
-import type { Deps } from './deps.ts';
-import type { Grant, Grants } from './grant.ts';
+import { effectKey, rateOf } from './effect-key.ts';
 import { appendEntries } from './ledger.ts';
-import { doneResult, refusalOf } from './refusals.ts';
+import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { runClaimed } from './run-claimed.ts';
-import type { SecretSet } from './scrub.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
 
-/** Which Temporal activity this is, and how it reports. */
-export interface CallInfo {
-  readonly workflowId: string;
-  readonly temporalRun: string;
-  /** Temporal's attempt, from 1. */
-  readonly attempt: number;
-  readonly cancelled: AbortSignal;
-  readonly heartbeat: () => void;
-}
-
-/** What one worker shares between calls. */
-export interface CallShared {
-  readonly deps: Deps;
-  readonly grants: Grants;
-  readonly tools: ReadonlyMap<string, Tool>;
-  readonly secrets: SecretSet;
-  /** Tools that prove a kind, for hints. */
-  readonly provers: (kind: string) => readonly string[];
-}
-
-/** Everything known of a call once it was decided. */
-export interface Prepared {
-  readonly tool: Tool;
-  readonly grant: Grant;
-  readonly frame: CallFrame;
-  readonly args: JsonObject;
-  readonly claim: ClaimRequest;
-  readonly idempotencyKey: string;
-}
-
+/** One governed call. @throws FORBIDDEN for a run that this workflow did not open; failures that Temporal retries */
 export async function callTool(shared: CallShared, input: CallToolInput, info: CallInfo): Promise<CallToolResult> {
   const { deps } = shared;
   const grant = await shared.grants.of(input.run, info.workflowId);
@@ -214,145 +182,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
   return (await answerOf(shared, prepared, answer, refuse, decided)) ?? unreachable(answer);
 }
 
-/** The effect key (EX1, EX3, EX7): the tool's own, or the arguments within the run, or run + call for a repeatable tool. */
-function effectKey(
-  tool: Tool,
-  args: JsonObject,
-  input: CallToolInput,
-): { claim: ClaimRequest['key']; receiver: string } | Denial {
-  const own = `${input.run}:${input.call}`;
-  if (tool.manifest.effect === 'read') return { claim: null, receiver: own };
-  if (!tool.code.key) {
-    const text = tool.manifest.repeatable ? `call:${own}` : `args:${digestOf(args)}`;
-    return { claim: { hash: sha256Hex(text), scope: input.run, onDuplicate: 'deny' }, receiver: own };
-  }
-  const { idempotency } = tool.manifest;
-  let key: unknown;
-  try {
-    key = tool.code.key(args as never);
-  } catch (error) {
-    key = error;
-  }
-  const header = idempotency?.receiver != null;
-  if (
-    typeof key !== 'string' ||
-    key === '' ||
-    Buffer.byteLength(key) > MAX_EFFECT_KEY_BYTES ||
-    (header && /[^\x20-\x7e]/.test(key))
-  ) {
-    return deny(
-      'ARGUMENTS_INVALID',
-      `${tool.name} makes no usable idempotency key of these arguments`,
-      `a key is text of 1 to ${MAX_EFFECT_KEY_BYTES} bytes${header ? ', printable ASCII' : ''}; use other arguments or tell the user`,
-      { tool: tool.name },
-    );
-  }
-  return {
-    claim: {
-      hash: sha256Hex(`key:${key}`),
-      scope: idempotency?.scope === 'run' ? input.run : '',
-      onDuplicate: idempotency?.onDuplicate ?? 'return',
-    },
-    receiver: key,
-  };
-}
-
-function rateOf(tool: Tool, args: JsonObject, grant: Grant, input: CallToolInput): ClaimRequest['rate'] {
-  const limit = tool.manifest.rateLimit;
-  if (!limit) return null;
-  const bucket = bucketOf(limit.scope, { ...grant.principal, run: input.run, tool: tool.name, args });
-  return { bucket, maxCalls: limit.maxCalls, periodMs: limit.periodMs };
-}
-
 /** Gates that a yes counts for: those whose text is the same in the active set. */
 function approvedGates(approval: GrantedApproval, gate: (id: string) => { sha256: string } | undefined): string[] {
   return approval.gates.filter((g) => gate(g.id)?.sha256 === g.sha256).map((g) => g.id);
-}
-
-/** This call's own row, where an earlier attempt left one; null when there is none. */
-async function ownCall(shared: CallShared, prepared: Prepared, info: CallInfo): Promise<CallToolResult | null> {
-  const [row] = await shared.deps.db.query<{ state: string | null }>('select actguard.call_state($1, $2) as state', [
-    prepared.claim.run,
-    prepared.claim.call,
-  ]);
-  if (!row?.state) return null;
-  const claimAskedAt = performance.now();
-  const answer = await claim(shared.deps.db, prepared.claim);
-  if (answer.kind === 'claimed') {
-    const credentials = await resolveCredentials(prepared.tool.code.credentials, shared.deps.secrets, shared.secrets);
-    return runClaimed(shared, prepared, answer, credentials, claimAskedAt, info, prepared.frame.input as CallToolInput);
-  }
-  if (answer.kind === 'frozen') {
-    // whatever that attempt did stands: a freeze does not make it known
-    return row.state === 'retrying'
-      ? answerOf(shared, prepared, answer, (denial) => Promise.resolve({ kind: 'denied', denial }), {})
-      : {
-          kind: 'unknown',
-          reason: 'the run is frozen while the outcome of this call is not known',
-          spentMicros: prepared.tool.manifest.cost?.worstMicros ?? 0,
-        };
-  }
-  return answerOf(shared, prepared, answer, (denial) => Promise.resolve({ kind: 'denied', denial }), {});
-}
-
-type Refuse = (denial: Denial, more?: JsonObject) => Promise<CallToolResult>;
-
-/** An answer other than the claim itself, as the caller gets it. */
-async function answerOf(
-  shared: CallShared,
-  prepared: Prepared,
-  answer: ClaimAnswer,
-  refuse: Refuse,
-  decided: JsonObject,
-): Promise<CallToolResult | null> {
-  if (answer.kind === 'own') return doneResult(answer.result, prepared, null);
-  if (
-    answer.kind === 'duplicate' &&
-    answer.state === 'succeeded' &&
-    prepared.claim.key?.onDuplicate === 'return' &&
-    answer.result
-  ) {
-    return doneResult(answer.result as StoredResult, prepared, `${answer.run}:${answer.call}`);
-  }
-  const denial = refusalOf(answer, prepared, shared.deps);
-  if (!denial) return null;
-  // the workflow waits and asks again: not the last word on this call
-  if (answer.kind === 'rate' && prepared.tool.manifest.rateLimit?.onLimit === 'wait') return { kind: 'denied', denial };
-  return refuse(denial, decided);
-}
-
-/** Opens an ask after everything that stands before it in O1 was looked at; nothing is held. */
-async function ask(
-  shared: CallShared,
-  prepared: Prepared,
-  gates: readonly string[],
-  request: JsonObject,
-  decided: JsonObject,
-  facts: CallToolInput['facts'],
-  refuse: Refuse,
-): Promise<CallToolResult> {
-  const { deps } = shared;
-  const looked = await claim(deps.db, prepared.claim, true);
-  if (looked.kind !== 'ok') {
-    const earlier = await answerOf(shared, prepared, looked, refuse, decided);
-    if (earlier) return earlier;
-  }
-  await appendEntries(deps.db, prepared.claim.before);
-  const opened = await openAsk(deps, {
-    frame: prepared.frame,
-    tool: prepared.tool,
-    args: prepared.args as Json as JsonObject,
-    argsDigest: prepared.claim.argsDigest,
-    gates,
-    policy: deps.policy(),
-    request,
-    facts,
-    reserved: prepared.claim.reserved,
-  });
-  if (opened.kind === 'denied') return refuse(opened.denial, decided);
-  return { kind: 'ask', ask: opened.ask };
-}
-
-function unreachable(answer: ClaimAnswer): never {
-  throw new Error(`claim answered ${answer.kind} where it cannot`);
 }

@@ -10,7 +10,7 @@ import type { Json } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES } from '../governance/limits.ts';
 import { openedModel } from './call-model.ts';
 import { committed } from './call-entries.ts';
-import type { CallShared } from './call-tool.ts';
+import type { CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
 import { pgJson } from './pg-json.ts';
 import type { OpenedModel, OpenRunInput, OpenRunResult } from './types.ts';

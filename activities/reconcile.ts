@@ -5,7 +5,7 @@
 import type { Reconciled } from '../define/types.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
-import type { CallInfo, CallShared, Prepared } from './call-tool.ts';
+import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { renewClaim, type ClaimAnswer } from './claim.ts';
 import type { Credential } from './credentials.ts';
 import { judge, type Verdict } from './judge.ts';

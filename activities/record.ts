@@ -1,7 +1,7 @@
 /** Writes what the workflow has to say before it waits, continues as new or ends. */
 import { makeEntry } from '../governance/entry.ts';
 import { workflowEntryRows } from './call-entries.ts';
-import type { CallShared } from './call-tool.ts';
+import type { CallShared } from './prepared.ts';
 import type { OpenInfo } from './open-run.ts';
 import { pgJson } from './pg-json.ts';
 import type { RecordInput } from './types.ts';

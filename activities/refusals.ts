@@ -2,7 +2,7 @@
 import type { CallError, Denial } from '../governance/errors.ts';
 import { circuitOpen, deny, frozen, rateLimited } from '../governance/denial.ts';
 import type { Fact } from '../governance/call.ts';
-import type { Prepared } from './call-tool.ts';
+import type { Prepared } from './prepared.ts';
 import type { ClaimAnswer, StoredResult } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { retryLater } from './failures.ts';

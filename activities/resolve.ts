@@ -3,7 +3,7 @@ import type { Json, JsonObject } from '../governance/json.ts';
 import { randomUUID } from 'node:crypto';
 import { resultBytes } from '../governance/text.ts';
 import { callEntry } from './call-entries.ts';
-import type { CallShared } from './call-tool.ts';
+import type { CallShared } from './prepared.ts';
 import type { StoredResult } from './claim.ts';
 import { pgJson } from './pg-json.ts';
 import type { VerifyCommandInput, VerifyCommandResult } from './types.ts';

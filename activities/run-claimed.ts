@@ -3,7 +3,7 @@ import type { JsonObject, Json } from '../governance/json.ts';
 import type { CallError } from '../governance/errors.ts';
 import { LEASE_MS } from '../governance/limits.ts';
 import { callEntry, committed } from './call-entries.ts';
-import type { CallInfo, CallShared, Prepared } from './call-tool.ts';
+import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { renewClaim, writeLateOutcome, writeOutcome, type ClaimAnswer, type StoredResult } from './claim.ts';
 import type { Credential } from './credentials.ts';
 import { retryLater } from './failures.ts';

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach } from 'vitest';
 import { ulid } from 'ulid';
 import { z } from 'zod';
 import { callModel } from '../../activities/call-model.ts';
-import type { CallShared } from '../../activities/call-tool.ts';
+import type { CallShared } from '../../activities/prepared.ts';
 import { callTool } from '../../activities/call-tool.ts';
 import { environmentSecrets } from '../../activities/credentials.ts';
 import type { Database, Deps, ModelGateway } from '../../activities/deps.ts';

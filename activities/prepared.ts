@@ -1,0 +1,38 @@
+/** What the parts of one governed call hand to each other. */
+import type { Tool } from '../define/types.ts';
+import type { JsonObject } from '../governance/json.ts';
+import type { CallFrame } from './call-entries.ts';
+import type { ClaimRequest } from './claim.ts';
+import type { Deps } from './deps.ts';
+import type { Grant, Grants } from './grant.ts';
+import type { SecretSet } from './scrub.ts';
+
+/** Which Temporal activity this is, and how it reports. */
+export interface CallInfo {
+  readonly workflowId: string;
+  readonly temporalRun: string;
+  /** Temporal's attempt, from 1. */
+  readonly attempt: number;
+  readonly cancelled: AbortSignal;
+  readonly heartbeat: () => void;
+}
+
+/** What one worker shares between calls. */
+export interface CallShared {
+  readonly deps: Deps;
+  readonly grants: Grants;
+  readonly tools: ReadonlyMap<string, Tool>;
+  readonly secrets: SecretSet;
+  /** Tools that prove a kind, for hints. */
+  readonly provers: (kind: string) => readonly string[];
+}
+
+/** Everything known of a call once it was decided. */
+export interface Prepared {
+  readonly tool: Tool;
+  readonly grant: Grant;
+  readonly frame: CallFrame;
+  readonly args: JsonObject;
+  readonly claim: ClaimRequest;
+  readonly idempotencyKey: string;
+}

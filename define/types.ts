@@ -147,8 +147,11 @@ export interface ToolCode {
   readonly optionalArguments: readonly string[];
 }
 
+/** Brand of a tool: the same in every copy of the package. */
 export const TOOL = Symbol.for('actguard.tool');
+/** Brand of an agent. */
 export const AGENT = Symbol.for('actguard.agent');
+/** Brand of a configuration. */
 export const CONFIG = Symbol.for('actguard.config');
 
 /** A limit as written: dollars, tokens, calls, any mix. */
@@ -158,6 +161,7 @@ export interface LimitOptions {
   readonly calls?: number;
 }
 
+/** Options of `defineAgent`. */
 export interface AgentOptions {
   readonly name: string;
   /** `openai/gpt-5-mini`; absent for an agent that lives elsewhere and only uses sessions. */
@@ -170,6 +174,7 @@ export interface AgentOptions {
   readonly onExhausted?: 'pause' | 'stop';
 }
 
+/** An agent as `defineAgent` makes it: checked, every default filled in. Recognised by its brand. */
 export interface Agent {
   readonly [AGENT]: true;
   readonly name: string;
@@ -197,6 +202,7 @@ export interface PriceOptions {
   readonly outputUsdPerMTok: number;
 }
 
+/** Options of `defineConfig`; everything wrong is refused at once with CONFIG_INVALID. */
 export interface ConfigOptions {
   readonly tools: readonly Tool[];
   readonly agents: readonly Agent[];

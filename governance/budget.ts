@@ -13,6 +13,7 @@ export type BudgetUnit = keyof Amount;
 /** In the order in which they are judged: the first to run out is named. */
 export const BUDGET_UNITS: readonly BudgetUnit[] = ['usdMicros', 'tokens', 'calls'];
 
+/** A budget: what it allows, what is spent, what is held for calls under way. Money in micro-dollars. */
 export interface BudgetState {
   readonly limit: Limit;
   readonly spent: Amount;

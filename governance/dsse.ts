@@ -9,7 +9,9 @@ import { type Parsed, exactObject, hexOf, listOf, parsing, refuse } from './stri
 
 /** The payload types that ActGuard signs: the type is part of what is signed, so no kind passes for another. */
 export const APPROVAL_PAYLOAD_TYPE = 'application/vnd.actguard.approval+json';
+/** Payload type of signed commands (governance/command.ts). */
 export const COMMAND_PAYLOAD_TYPE = 'application/vnd.actguard.command+json';
+/** Payload type of key enrolments (governance/enrolment.ts). */
 export const ENROLMENT_PAYLOAD_TYPE = 'application/vnd.actguard.enrolment+json';
 
 /** A signature with the fingerprint of the key that made it. */

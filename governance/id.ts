@@ -5,8 +5,11 @@ import { MAX_ID_CHARS } from './limits.ts';
 
 /** A run's id: a client-made ULID. */
 export type RunId = string & { readonly brand: 'RunId' };
+/** A tenant's name, checked. */
 export type TenantId = string & { readonly brand: 'TenantId' };
+/** A subject id of a user, checked. */
 export type UserId = string & { readonly brand: 'UserId' };
+/** An agent's name, checked. */
 export type AgentId = string & { readonly brand: 'AgentId' };
 
 /** 26 characters of Crockford's base 32 in capitals; the first holds the top 3 of 128 bits (ULID specification). */

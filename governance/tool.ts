@@ -19,6 +19,7 @@ export interface RetryOptions {
 /** What a rate limit's bucket belongs to (guards.md RL3, D6). */
 export type RateScope = 'run' | 'user' | 'tenant' | 'agent' | 'tool' | { readonly argument: string };
 
+/** A rate limit: at most maxCalls in any window of periodMs milliseconds (guards.md RL1). */
 export interface RateLimitOptions {
   readonly maxCalls: number;
   readonly periodMs: number;
@@ -26,6 +27,7 @@ export interface RateLimitOptions {
   readonly onLimit: 'deny' | 'wait';
 }
 
+/** A circuit breaker; its name is the breaker (guards.md CB4). */
 export interface CircuitBreakerOptions {
   readonly name: string;
   readonly maxFails: number;
@@ -34,6 +36,7 @@ export interface CircuitBreakerOptions {
   readonly ignoreOn: readonly FailureKind[];
 }
 
+/** How a write happens once (guards.md EX1-EX3). */
 export interface IdempotencyOptions {
   readonly scope: 'tenant' | 'run';
   /** Milliseconds from completion; null: for ever. */
@@ -43,6 +46,7 @@ export interface IdempotencyOptions {
   readonly receiver: { readonly header: string; readonly keyTtlMs: number | null } | null;
 }
 
+/** How long facts of a tool live, in milliseconds, and how many one output may prove (guards.md FA1). */
 export interface FactsOptions {
   readonly ttlMs: number;
   readonly max: number;

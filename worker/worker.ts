@@ -27,6 +27,7 @@ import { untilReachable } from './until-reachable.ts';
 /** Milliseconds beyond the longest tool that a stopping worker waits. */
 const SHUTDOWN_MARGIN_MS = 10_000;
 
+/** Where a worker connects to and what it runs. */
 export interface WorkerOptions {
   readonly config: Config;
   /** Folder of the configuration: policies are relative to it. */

@@ -88,7 +88,11 @@ let bundle: ReturnType<typeof makeBundle> | undefined;
 export async function withScript<T>(
   env: TestWorkflowEnvironment,
   script: Script,
-  work: (world: World, start: (input?: Partial<AgentRunInput>) => ReturnType<typeof startRun>) => Promise<T>,
+  work: (
+    world: World,
+    start: (input?: Partial<AgentRunInput>) => ReturnType<typeof startRun>,
+    taskQueue: string,
+  ) => Promise<T>,
 ): Promise<T> {
   const taskQueue = randomUUID();
   const world: World = { models: [], calls: [], records: [], ended: [], notified: [] };
@@ -100,12 +104,21 @@ export async function withScript<T>(
     workflowBundle: await bundle,
     activities: activitiesOf(script, world),
   });
-  return worker.runUntil(() => work(world, (input = {}) => startRun(env, taskQueue, input)));
+  return worker.runUntil(() => work(world, (input = {}) => startRun(env, taskQueue, input), taskQueue));
 }
 
 function startRun(env: TestWorkflowEnvironment, taskQueue: string, input: Partial<AgentRunInput>) {
   const run = ulid();
-  const full: AgentRunInput = {
+  return env.client.workflow.start<typeof agentRun>('agentRun', {
+    taskQueue,
+    workflowId: workflowIdOf(run),
+    args: [runInput(run, input)],
+  });
+}
+
+/** The input of a run. */
+export function runInput(run: string, input: Partial<AgentRunInput> = {}): AgentRunInput {
+  return {
     v: 1,
     run,
     tenant: 'acme',
@@ -117,11 +130,6 @@ function startRun(env: TestWorkflowEnvironment, taskQueue: string, input: Partia
     deadlineMs: null,
     ...input,
   };
-  return env.client.workflow.start<typeof agentRun>('agentRun', {
-    taskQueue,
-    workflowId: workflowIdOf(run),
-    args: [full],
-  });
 }
 
 function activitiesOf(script: Script, world: World): Activities {

@@ -35,3 +35,11 @@ export async function timeSkippingEnv(): Promise<TestWorkflowEnvironment> {
   });
   return env;
 }
+
+/** The shared dev server: real time, real limits. `teardown()` only disconnects. */
+export function devEnv(): Promise<TestWorkflowEnvironment> {
+  return TestWorkflowEnvironment.createFromExistingServer({
+    address: temporalAddress(),
+    client: { dataConverter: { payloadConverterPath } },
+  });
+}

@@ -25,6 +25,11 @@ import { notifications, transactions } from './proxies.ts';
 /** Thrown by a wait when the run should continue as new first: the call stays open in the state and is resumed after. */
 export class LongHistory extends Error {}
 
+/** The error of a run that was cancelled. */
+export function runCancelled(): CancelledFailure {
+  return new CancelledFailure('the run was cancelled');
+}
+
 /** How a wait ended. `ended`: the run is being closed. */
 export type Waited = 'holds' | 'time' | 'ended';
 
@@ -82,7 +87,11 @@ export class GovernedRun {
 
   /** Nothing may begin in a run that was cancelled: not even a number is taken. */
   throwIfCancelled(): void {
-    if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('the run was cancelled');
+    if (this.isCancelled()) throw runCancelled();
+  }
+
+  isCancelled(): boolean {
+    return CancellationScope.current().consideredCancelled;
   }
 
   /** The run's budget is out: says so once. */
@@ -113,13 +122,16 @@ export class GovernedRun {
   // ------------------------------------------------------------ entries and notifications
 
   /** Runs an activity with the entries that are not recorded yet; they are dropped once it has answered. */
-  async withEntries<T>(activity: (base: RunInput) => Promise<T>): Promise<T> {
+  withEntries<T>(activity: (base: RunInput) => Promise<T>): Promise<T> {
     const { entries, run } = this.state;
     const continuedFrom = workflowInfo().continuedFromExecutionRunId;
-    const result = await activity({ v: 1, run, entries, ...(continuedFrom === undefined ? {} : { continuedFrom }) });
-    checkReadable(result);
-    this.state = step.recorded(this.state, entries.at(-1)?.number ?? 0);
-    return result;
+    const base: RunInput = { v: 1, run, entries, ...(continuedFrom === undefined ? {} : { continuedFrom }) };
+    return activity(base).then((result) => {
+      checkReadable(result);
+      const last = entries.at(-1);
+      if (last) this.state = step.recorded(this.state, last.number);
+      return result;
+    });
   }
 
   /** Records what is not recorded, before a wait. */

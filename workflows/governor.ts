@@ -11,7 +11,7 @@ import { relevantFacts } from '../governance/facts.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 import { asObject, notStored, type CallOptions, type GovernedCall } from './governed-call.ts';
-import { GovernedRun } from './governed-run.ts';
+import { GovernedRun, runCancelled } from './governed-run.ts';
 import * as step from './governor-state.ts';
 import type { GovernorState, OpenCall } from './governor-state.ts';
 import { Inbox } from './inbox.ts';
@@ -96,9 +96,18 @@ export class Governor extends GovernedRun {
       if (admission.kind === 'denied') return this.#denyHere(open, admission.denial);
       const { reserved } = admission;
       this.state = step.setOpen(admission.state, { ...open, phase: 'running' });
-      const result = await this.#schedule(tool, open, reserved, options);
+      let result: CallToolResult;
+      try {
+        result = await this.#activity(tool, open, reserved, options);
+      } catch (error) {
+        this.#lost(tool, open, reserved, error);
+        throw error;
+      }
       const waitMs = this.#rateWait(tool, result);
-      if (waitMs === null) return this.#apply(tool, open, reserved, result, options);
+      if (waitMs === null) {
+        const applied = this.#apply(tool, open, reserved, result, options);
+        return applied instanceof Promise ? await applied : applied;
+      }
       const waiting: OpenCall = { ...open, phase: 'waiting', notBeforeMs: Date.now() + waitMs };
       this.state = step.setOpen(step.giveBack(this.state, tool.name, reserved), waiting);
       await this.flush();
@@ -119,17 +128,12 @@ export class Governor extends GovernedRun {
     return waited === 'ended' ? this.#denyHere(waiting, runEnded()) : null;
   }
 
-  async #schedule(tool: ToolSummary, open: OpenCall, reserved: Amount, options: CallOptions): Promise<CallToolResult> {
-    try {
-      return await this.#activity(tool, open, reserved, options);
-    } catch (error) {
-      // cancelled between attempts: nobody knows what was sent, the reservation is what it costs
-      const state = isCancellation(error)
-        ? step.settleCall(this.state, reserved, reserved)
-        : step.giveBack(this.state, tool.name, reserved);
-      this.state = step.removeOpen(state, open.call);
-      throw error;
-    }
+  #lost(tool: ToolSummary, open: OpenCall, reserved: Amount, error: unknown): void {
+    // cancelled between attempts: nobody knows what was sent, the reservation is what it costs
+    const state = isCancellation(error)
+      ? step.settleCall(this.state, reserved, reserved)
+      : step.giveBack(this.state, tool.name, reserved);
+    this.state = step.removeOpen(state, open.call);
   }
 
   #activity(tool: ToolSummary, open: OpenCall, reserved: Amount, options: CallOptions): Promise<CallToolResult> {
@@ -157,13 +161,13 @@ export class Governor extends GovernedRun {
     );
   }
 
-  async #apply(
+  #apply(
     tool: ToolSummary,
     open: OpenCall,
     reserved: Amount,
     result: CallToolResult,
     options: CallOptions,
-  ): Promise<GovernedCall> {
+  ): GovernedCall | Promise<GovernedCall> {
     const { call, seq } = open;
     const givenBack = (): GovernorState => step.giveBack(this.state, tool.name, reserved);
     const settled = (spentMicros: number): GovernorState =>

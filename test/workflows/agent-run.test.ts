@@ -86,7 +86,7 @@ test('O3 P4 an ask waits 29 days holding nothing, then runs with its approval', 
     },
   ));
 
-test('an ask that nobody answers is APPROVAL_EXPIRED; a rejected one APPROVAL_REJECTED; the model is told', async () => {
+test('an ask that nobody answers is APPROVAL_EXPIRED, and the model is told', async () => {
   await withScript(
     env,
     { model: firstThen(wants({ to: 'bob' })), tool: () => asks(Date.now() + 30 * DAY) },
@@ -100,6 +100,9 @@ test('an ask that nobody answers is APPROVAL_EXPIRED; a rejected one APPROVAL_RE
       ]);
     },
   );
+});
+
+test('a rejected ask is APPROVAL_REJECTED, and nothing runs', async () => {
   await withScript(
     env,
     {

@@ -1,0 +1,20 @@
+/** Histories of released workflow shapes: recorded once, replayed by every change after (design, Temporal, visible). */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { WorkflowHandle } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+
+const folder = fileURLToPath(new URL('../replay/histories/', import.meta.url));
+
+/** Keeps a run's history under this name, when ACTGUARD_RECORD_HISTORIES is set. */
+export async function keepHistory(name: string, handle: WorkflowHandle): Promise<void> {
+  if (process.env['ACTGUARD_RECORD_HISTORIES'] === undefined) return;
+  writeFileSync(`${folder}${name}.json`, `${JSON.stringify(historyToJSON(await handle.fetchHistory()))}\n`);
+}
+
+/** Every recorded history. */
+export function recordedHistories(): readonly { readonly name: string; readonly json: unknown }[] {
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => ({ name: file.slice(0, -5), json: JSON.parse(readFileSync(folder + file, 'utf8')) as unknown }));
+}

@@ -1,7 +1,7 @@
 /** Brings a database to this version's shape: numbered SQL files, each run once, by one worker at a time. */
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { runner } from 'node-pg-migrate';
+import type { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { ActGuardError } from '../governance/errors.ts';
 import { asUnavailable, databasePlace } from './postgres.ts';
@@ -40,7 +40,8 @@ export async function migrate(url: string): Promise<number> {
     const newest = codeVersion();
     if (typeof before === 'number' && before > newest) throw newerThanCode(before, newest, databasePlace(url));
     if (before === newest) return newest;
-    await runner({
+    const run = await loadRunner();
+    await run({
       dbClient: client,
       dir: DIRECTORY,
       direction: 'up',
@@ -84,6 +85,19 @@ async function markerOf(client: pg.Client): Promise<SchemaMarker> {
     `select name from ${SCHEMA}.${TABLE} order by name desc limit 1`,
   );
   return Number(/^\d+/.exec(rows[0]?.name ?? '')?.[0] ?? 0);
+}
+
+// node-pg-migrate makes a loader for TypeScript migrations as soon as it is imported, with a cache in a temporary folder
+// that others may write to. Ours are SQL: it gets none.
+async function loadRunner(): Promise<typeof runner> {
+  const given = process.env['JITI_FS_CACHE'];
+  process.env['JITI_FS_CACHE'] = 'false';
+  try {
+    return (await import('node-pg-migrate')).runner;
+  } finally {
+    if (given === undefined) delete process.env['JITI_FS_CACHE'];
+    else process.env['JITI_FS_CACHE'] = given;
+  }
 }
 
 async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {

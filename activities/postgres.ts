@@ -8,6 +8,9 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const INT8_OID = 20;
 
+/** The role of workers and readers: EXECUTE on functions, nothing on tables. */
+export const WORKER_ROLE = 'actguard_worker';
+
 /** Options of {@link connectDatabase}. */
 export interface DatabaseOptions {
   /** Connections at most; default 10. */
@@ -16,6 +19,8 @@ export interface DatabaseOptions {
   readonly applicationName?: string;
   /** Milliseconds; default 10 s. 0: none. */
   readonly statementTimeoutMs?: number;
+  /** Everything runs as this role: `actguard_worker` may call our functions and touch no table. */
+  readonly role?: string;
   /** Called when an idle connection breaks; the pool replaces it by itself. */
   readonly onIdleError?: (error: Error) => void;
 }
@@ -29,6 +34,7 @@ export function connectDatabase(url: string, options: DatabaseOptions = {}): Dat
   const where = databasePlace(url);
   const pool = new pg.Pool({
     connectionString: url,
+    ...(options.role === undefined ? {} : { options: `-c role=${options.role}` }),
     max: options.max ?? 10,
     application_name: options.applicationName ?? 'actguard',
     statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,

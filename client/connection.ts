@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
-import { connectDatabase } from '../activities/postgres.ts';
+import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import type { Database } from '../activities/deps.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
@@ -103,7 +103,7 @@ export function openDatabase(target: Target): Database {
       details: { backend: 'postgres' },
     });
   }
-  return connectDatabase(target.databaseUrl, { max: 4 });
+  return connectDatabase(target.databaseUrl, { max: 4, role: WORKER_ROLE });
 }
 
 /** The file of a dev stack that lives, here or above. */

@@ -12,7 +12,7 @@ import type { Deps, PolicyEngine } from '../activities/deps.ts';
 import { createModelGateway } from '../activities/model-gateway.ts';
 import { migrate } from '../activities/migrate.ts';
 import { loadPolicyDirectory } from '../activities/policy-load.ts';
-import { connectDatabase } from '../activities/postgres.ts';
+import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
@@ -65,7 +65,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     agents,
   );
   const environment = options.environment ?? { ...process.env };
-  const db = connectDatabase(options.databaseUrl);
+  const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE });
   let connection: NativeConnection | undefined;
   try {
     await untilReachable('Postgres', log, options.signal, () => migrate(options.databaseUrl));

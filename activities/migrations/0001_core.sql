@@ -447,6 +447,10 @@ do $$ begin
   create role actguard_worker nologin;
 exception when duplicate_object or unique_violation then null;
 end $$;
+do $$ begin
+  -- workers and readers connect as whoever they are and act as this role
+  execute format('grant actguard_worker to %I', current_user);
+end $$;
 revoke all on all tables in schema actguard from public;
 revoke execute on all functions in schema actguard from public;
 grant usage on schema actguard to actguard_worker;

@@ -7,6 +7,8 @@ import { formatMicros } from '../../governance/money.ts';
 import type { RunState } from '../../workflows/messages.ts';
 import type { Run } from '../run.ts';
 import { type Doors, withActguard } from './doors.ts';
+import type { Io } from './io.ts';
+import { exitCodeOf } from './output.ts';
 import { visible } from './show-approval.ts';
 
 const LOOK_EVERY_MS = 500;
@@ -22,7 +24,7 @@ interface RunFlags {
 }
 
 /** Registers the command. */
-export function register(program: Command, doors: Doors): void {
+export function register(program: Command, doors: Io): void {
   program
     .command('run')
     .description('start a governed run of an agent')
@@ -99,14 +101,18 @@ function waiting(state: RunState): string[] {
 }
 
 /** The end, for people and machines; the exit code follows from the status. */
-function report(run: Run, result: RunResult, doors: Doors): void {
+function report(run: Run, result: RunResult, doors: Io): void {
   for (const denial of result.denials) doors.line(`denied     ${denial.code}: ${visible(denial.reason)}`);
   doors.line(`${result.status.padEnd(10)} ${visible(result.text)}`);
   doors.line(
     `used       ${formatMicros(result.usage.usdMicros)}, ${result.usage.tokens} tokens, ${result.usage.calls} calls`,
   );
   doors.json({ run: run.id, url: run.url, ...(result as unknown as { [key: string]: Json }) });
-  if (result.status === 'answered') return;
-  const code = result.denials.at(-1)?.code ?? (result.status === 'expired' ? 'DEADLINE_EXCEEDED' : 'MODEL_FAILED');
-  throw new ActGuardError(code, `the run ended ${result.status}`, { details: { run: run.id }, hint: result.text });
+  // An agent may answer well after a refusal; where a person said no, what was asked for did not happen.
+  const noYes = result.denials.find((d) => d.code === 'APPROVAL_REJECTED' || d.code === 'APPROVAL_EXPIRED');
+  if (result.status === 'answered' && noYes === undefined) return;
+  const otherwise = result.status === 'expired' ? 'DEADLINE_EXCEEDED' : 'MODEL_FAILED';
+  const code = noYes?.code ?? result.denials.at(-1)?.code ?? otherwise;
+  doors.progress(`${code}: ${noYes?.reason ?? `the run ended ${result.status}`}`);
+  doors.exitWith(exitCodeOf(new ActGuardError(code, result.text)));
 }

@@ -41,6 +41,11 @@ export interface OpenCall {
   readonly charged?: Amount;
 }
 
+/** A call that begins. */
+export function newCall(call: Pick<OpenCall, 'call' | 'seq' | 'tool' | 'args'>): OpenCall {
+  return { ...call, phase: 'running', ask: null, answer: null, rejectedAnswers: 0 };
+}
+
 /** Everything a governed run knows; its own continue-as-new hands it over whole. */
 export interface GovernorState {
   readonly v: 1;

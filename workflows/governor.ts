@@ -11,7 +11,7 @@ import { relevantFacts } from '../governance/facts.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 import { asObject, notStored, type CallOptions, type GovernedCall } from './governed-call.ts';
-import { GovernedRun, runCancelled } from './governed-run.ts';
+import { GovernedRun } from './governed-run.ts';
 import * as step from './governor-state.ts';
 import type { GovernorState, OpenCall } from './governor-state.ts';
 import { Inbox } from './inbox.ts';
@@ -41,16 +41,7 @@ export class Governor extends GovernedRun {
     if (!tool) return this.refuse(name, unknownTool(this.state, name), options.callId);
     const seq = this.nextSeq();
     const call = options.callId ?? `c${seq}`;
-    const open = {
-      call,
-      seq,
-      tool: tool.name,
-      args,
-      phase: 'running',
-      ask: null,
-      answer: null,
-      rejectedAnswers: 0,
-    } as const;
+    const open = step.newCall({ call, seq, tool: tool.name, args });
     return this.#attempt(tool, open, options);
   }
 
@@ -82,8 +73,7 @@ export class Governor extends GovernedRun {
   async reread(done: { call: string; seq: number; tool: string; args: Json }): Promise<CallResult> {
     const tool = this.state.tools[done.tool];
     if (!tool) return { kind: 'denied', denial: unknownTool(this.state, done.tool), callId: done.call };
-    const open: OpenCall = { ...done, phase: 'running', ask: null, answer: null, rejectedAnswers: 0 };
-    const result = await this.#activity(tool, open, ZERO, { again: true });
+    const result = await this.#activity(tool, step.newCall(done), ZERO, { again: true });
     if (result.kind === 'done') return { kind: 'done', output: result.output ?? null, callId: done.call };
     if (result.kind === 'ask') return { kind: 'pending', callId: done.call };
     if (result.kind === 'unknown') return { kind: 'unknown', callId: done.call };

@@ -9,7 +9,9 @@ const folder = fileURLToPath(new URL('../replay/histories/', import.meta.url));
 /** Keeps a run's history under this name, when ACTGUARD_RECORD_HISTORIES is set. */
 export async function keepHistory(name: string, handle: WorkflowHandle): Promise<void> {
   if (process.env['ACTGUARD_RECORD_HISTORIES'] === undefined) return;
-  const unnamed = (key: string, value: unknown): unknown => (key === 'identity' ? 'somebody' : value);
+  // who recorded it, and on which machine, is nobody's business
+  const unnamed = (_key: string, value: unknown): unknown =>
+    typeof value === 'string' && /^\d+@/.test(value) ? 'somebody' : value;
   const json: unknown = JSON.parse(historyToJSON(await handle.fetchHistory()), unnamed);
   writeFileSync(`${folder}${name}.json`, `${JSON.stringify(json)}\n`);
 }

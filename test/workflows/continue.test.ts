@@ -150,3 +150,19 @@ test('an input nobody can read fails the workflow, it does not wedge it', () =>
     const handle = env.client.workflow.getHandle(workflowId);
     await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'ARGUMENTS_INVALID' } });
   }));
+
+test('P8 history grows by a constant per turn: the transcript travels by reference', () =>
+  withScript(
+    env,
+    { model: (_i, n) => (n <= 12 ? wants({ to: `bob${n % 10}` }) : says('all done')), maxTurns: 20 },
+    async (_world, start) => {
+      const handle = await start();
+      expect((await handle.result()).status).toBe('answered');
+      const { events } = await handle.fetchHistory();
+      const sizes = (events ?? [])
+        .filter((e) => e.activityTaskScheduledEventAttributes?.activityType?.name === 'callModel')
+        .map((e) => JSON.stringify(e.activityTaskScheduledEventAttributes?.input).length);
+      expect(sizes).toHaveLength(13);
+      expect(Math.max(...sizes.slice(1)) / Math.min(...sizes.slice(1))).toBeLessThan(1.05);
+    },
+  ));

@@ -88,7 +88,7 @@ test('BU6 a paused run continues as new and is told once: one entry, one mail, t
       const handle: WorkflowHandle = env.client.workflow.getHandle(started.workflowId);
       const first = (await handle.describe()).runId;
       await shows(handle, (s) => s.status === 'exhausted');
-      await flood(handle, 4);
+      await flood(handle, 8);
       await eventually(
         () => handle.describe(),
         (d) => d.runId !== first,

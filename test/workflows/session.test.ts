@@ -67,7 +67,8 @@ async function eventually<T>(look: () => Promise<T>, holds: (seen: T) => boolean
 /** Grows the history until the run continues as new. */
 async function untilContinued(handle: WorkflowHandle): Promise<void> {
   const { runId } = await handle.describe();
-  for (let i = 0; i < 3; i += 1) await handle.signal('approval', 'x'.repeat(1_900_000));
+  for (let i = 0; i < 4; i += 1) await handle.signal('approval', 'x'.repeat(1_900_000));
+  await handle.signal('approval', null); // the server suggests it from the size before the last messages
   await eventually(
     () => handle.describe(),
     (seen) => seen.runId !== runId,

@@ -25,7 +25,10 @@ export const PERMIT_ALL: PolicyEngine = {
 export interface Desk {
   readonly db: () => FreshDatabase['db'];
   /** A worker of its own over the same database. */
-  worker(tools: readonly Tool[], more?: { policy?: PolicyEngine; environment?: Record<string, string> }): TestWorker;
+  worker(
+    tools: readonly Tool[],
+    more?: { policy?: PolicyEngine; environment?: Record<string, string>; roots?: readonly string[] },
+  ): TestWorker;
 }
 
 export interface TestWorker {
@@ -75,7 +78,7 @@ export function desk(): Desk {
         secrets: environmentSecrets(more.environment ?? {}),
         known: new SecretSet(),
         mailer: null,
-        roots: [],
+        roots: more.roots ?? [],
         dev: true,
         models: {
           generate: () => Promise.reject(new Error('no model')),

@@ -12,7 +12,7 @@ import { benchStack, median, quantile, say, type BenchStack } from './stack.ts';
 import type { agentRun, bareLoop, governedLoop, Timings } from './workflows.ts';
 import { goSignal } from './workflows.ts';
 
-const ROUNDS = Number(process.env["BENCH_ROUNDS"] ?? 5);
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
 /** Workflows side by side, and calls of each. */
 const WORKFLOWS = 20;
 const CALLS = 25;

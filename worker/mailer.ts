@@ -14,7 +14,9 @@ export function smtpMailer(url: string): Mailer {
     port: Number(parsed.port) || (parsed.protocol === 'smtps:' ? 465 : 25),
     secure: parsed.protocol === 'smtps:',
     ignoreTLS: ['localhost', '127.0.0.1', '[::1]'].includes(parsed.hostname),
-    ...(parsed.username ? { auth: { user: decodeURIComponent(parsed.username), pass: decodeURIComponent(parsed.password) } } : {}),
+    ...(parsed.username
+      ? { auth: { user: decodeURIComponent(parsed.username), pass: decodeURIComponent(parsed.password) } }
+      : {}),
     connectionTimeout: TIMEOUT_MS,
     greetingTimeout: TIMEOUT_MS,
     socketTimeout: TIMEOUT_MS,

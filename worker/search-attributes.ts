@@ -16,7 +16,11 @@ export async function checkSearchAttributes(connection: NativeConnection, namesp
   const missing = Object.entries(SEARCH_ATTRIBUTES).filter(([name]) => !(name in (customAttributes ?? {})));
   if (missing.length === 0) return;
   const flags = missing.map(([name, type]) => `--name ${name} --type ${type}`).join(' ');
-  throw new ActGuardError('CONFIG_INVALID', `Temporal namespace \`${namespace}\` lacks search attributes: ${missing.map(([n]) => n).join(', ')}`, {
-    hint: `temporal operator search-attribute create --namespace ${namespace} ${flags}`,
-  });
+  throw new ActGuardError(
+    'CONFIG_INVALID',
+    `Temporal namespace \`${namespace}\` lacks search attributes: ${missing.map(([n]) => n).join(', ')}`,
+    {
+      hint: `temporal operator search-attribute create --namespace ${namespace} ${flags}`,
+    },
+  );
 }

@@ -8,7 +8,12 @@ const GIVE_UP_AFTER_MS = 60_000;
 const LONGEST_PAUSE_MS = 5_000;
 
 /** @throws BACKEND_UNAVAILABLE after a minute; every other error of `connect` at once */
-export async function untilReachable<T>(name: string, log: Deps['log'], signal: AbortSignal, connect: () => Promise<T>): Promise<T> {
+export async function untilReachable<T>(
+  name: string,
+  log: Deps['log'],
+  signal: AbortSignal,
+  connect: () => Promise<T>,
+): Promise<T> {
   const startedAt = performance.now();
   for (let attempt = 1; ; attempt += 1) {
     try {

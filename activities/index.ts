@@ -16,7 +16,7 @@ import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { record } from './record.ts';
 import { applyResolve } from './resolve.ts';
-import type { Activities } from './types.ts';
+import type { Activities, RunInput } from './types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {
@@ -46,19 +46,26 @@ export function createActivities(deps: Deps): Activities {
       throw failure;
     }
   };
+  // What the workflow has to say rides along with whatever it asks next.
+  const withEntries = <T>(input: RunInput, work: (info: CallInfo) => Promise<T>): Promise<T> =>
+    guarded(async (info) => {
+      const { v, run, entries } = input;
+      if (entries.length > 0) await record(shared, { v, run, entries, closed: null }, info);
+      return work(info);
+    });
   return {
     openRun: (input) => guarded((info) => openRun(shared, input, info)),
     callTool: (input) => guarded((info) => callTool(shared, input, info)),
     callModel: (input) => guarded((info) => callModel(shared, input, info)),
     record: (input) => guarded((info) => record(shared, input, info)),
-    recordAnswer: (input) => guarded(() => recordAnswer(deps, input)),
+    recordAnswer: (input) => withEntries(input, () => recordAnswer(deps, input)),
     verifyCommand: (input) =>
-      guarded(async (info) => {
+      withEntries(input, async (info) => {
         const verified = await verifyCommand(deps, input);
         if (verified.kind === 'rejected' || verified.verb !== 'resolve') return verified;
         return applyResolve(shared, input, verified, info.workflowId);
       }),
-    endAsk: (input) => guarded(() => endAsk(deps, input)),
+    endAsk: (input) => withEntries(input, () => endAsk(deps, input)),
     notify: (input) => guarded(() => notify(deps, input)),
   };
 }

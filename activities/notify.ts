@@ -1,4 +1,5 @@
 /** Mails about asks, outcomes and budgets. A mail carries no arguments and approves nothing by being opened. */
+import { parseRequest } from '../governance/approval.ts';
 import type { Deps } from './deps.ts';
 import type { NotifyInput } from './types.ts';
 
@@ -11,10 +12,22 @@ export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
     input.approvalId === null
       ? `Look at the run: actguard show ${input.run}`
       : `Read and answer it: actguard approve ${input.approvalId} (or: actguard reject ${input.approvalId})`;
+  const text = input.approvalId === null ? input.text : await askText(deps, input.approvalId);
   await deps.mailer.send({
     to,
     subject: `[ActGuard] ${subject}: run ${input.run}`,
-    text: `${input.text}\n\n${how}\n`,
+    text: `${text}\n\n${how}\n`,
     messageId: `<${input.approvalId ?? input.run}.${input.what}@actguard.invalid>`,
   });
+}
+
+/** The tool and when the ask expires; its title is made from arguments and stays where people sign. */
+async function askText(deps: Deps, approvalId: string): Promise<string> {
+  const [row] = await deps.db.query<{ a: { request: string } | null }>('select actguard.read_approval($1) as a', [
+    approvalId,
+  ]);
+  const request = row?.a ? parseRequest(row.a.request) : null;
+  if (request?.kind !== 'ok') return 'Somebody is asked.';
+  const { tool, expiresAt, requester, tenant } = request.value;
+  return `${requester.agent} asks in ${tenant} whether ${tool} may run. Without an answer by ${expiresAt} nothing happens.`;
 }

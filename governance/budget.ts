@@ -49,7 +49,7 @@ export interface WrittenLimit {
 export function parseLimit(written: WrittenLimit): Limit {
   const { usd, tokens, calls } = written;
   const limit: Limit = {
-    ...(usd === undefined ? {} : { usdMicros: positive('usd', usdToMicros(usd), usd) }),
+    ...(usd === undefined ? {} : { usdMicros: positive('usd', dollars(usd), usd) }),
     ...(tokens === undefined ? {} : { tokens: positive('tokens', tokens, tokens) }),
     ...(calls === undefined ? {} : { calls: positive('calls', calls, calls) }),
   };
@@ -57,6 +57,14 @@ export function parseLimit(written: WrittenLimit): Limit {
   throw new ActGuardError('ARGUMENTS_INVALID', 'a budget needs usd, tokens or calls', {
     hint: 'such as { usd: 0.25 }',
   });
+}
+
+function dollars(usd: number | string): number {
+  try {
+    return usdToMicros(usd);
+  } catch (error) {
+    throw new ActGuardError('ARGUMENTS_INVALID', `usd: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** The tighter of two limits, unit by unit: a caller's wish never widens the configured limit. */

@@ -114,5 +114,6 @@ function report(run: Run, result: RunResult, doors: Io): void {
   const otherwise = result.status === 'expired' ? 'DEADLINE_EXCEEDED' : 'MODEL_FAILED';
   const code = noYes?.code ?? result.denials.at(-1)?.code ?? otherwise;
   doors.progress(`${code}: ${noYes?.reason ?? `the run ended ${result.status}`}`);
+  doors.progress(result.text);
   doors.exitWith(exitCodeOf(new ActGuardError(code, result.text)));
 }

@@ -41,24 +41,32 @@ export function register(program: Command, doors: Doors): void {
     .option('--key <file>', 'your key; default: the key of the dev stack')
     .action((id: string, flags: { reason: string; key?: string }) =>
       withActguard(doors, async (actguard) => {
-        const { tenant } = await actguard.run(id).state();
+        const { tenant, rejectedMessages } = await actguard.run(id).state();
         const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
         const envelope = makeCommand('thaw', { tenant, run: id, reason: flags.reason }, key, Date.now());
         await actguard.client.workflow.getHandle(workflowIdOf(id)).signal(thawSignal, { envelope });
-        await until(actguard, id, (state) => state.frozen === null);
+        await until(actguard, id, (state) => state.frozen === null, rejectedMessages);
         doors.line(`thawed     ${id}, signed by ${key.person}`);
         doors.json({ run: id, frozen: false, person: key.person });
       }),
     );
 }
 
-/** Waits until a run shows what was asked for. @throws FORBIDDEN when it does not: the command did not count */
-export async function until(actguard: ActGuard, run: string, holds: (state: RunState) => boolean): Promise<RunState> {
+/**
+ * Waits until a run shows what was asked for. `before`: how many messages it had rejected when the command was sent.
+ * @throws FORBIDDEN when it does not: the command did not count
+ */
+export async function until(
+  actguard: ActGuard,
+  run: string,
+  holds: (state: RunState) => boolean,
+  before = Infinity,
+): Promise<RunState> {
   const untilMs = performance.now() + LOOK_FOR_MS;
   for (;;) {
     const state = await actguard.run(run).state();
     if (holds(state)) return state;
-    if (performance.now() > untilMs) {
+    if (state.rejectedMessages > before || performance.now() > untilMs) {
       throw new ActGuardError('FORBIDDEN', 'the command was sent and has not counted', {
         details: { run },
         hint: 'is the key enrolled as operator? `actguard ledger list --run RUN` names the reason',

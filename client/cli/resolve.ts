@@ -32,11 +32,11 @@ export function register(program: Command, doors: Doors): void {
           flags.happened === undefined
             ? { call, happened: false }
             : { call, happened: true, result: parse(flags.happened) };
-        const { tenant } = await actguard.run(run).state();
+        const { tenant, rejectedMessages } = await actguard.run(run).state();
         const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
         const envelope = makeCommand('resolve', { tenant, run, reason: flags.reason, data }, key, Date.now());
         await actguard.client.workflow.getHandle(workflowIdOf(run)).signal(resolveSignal, { envelope });
-        await until(actguard, run, (state) => !state.unknownCalls.includes(call));
+        await until(actguard, run, (state) => !state.unknownCalls.includes(call), rejectedMessages);
         doors.line(`resolved   ${id}`);
         doors.json({ run, call, happened: data.happened });
       }),

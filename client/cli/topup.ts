@@ -49,6 +49,7 @@ export function register(program: Command, doors: Doors): void {
           actguard,
           id,
           (state) => JSON.stringify(state.limit) !== JSON.stringify(before.limit),
+          before.rejectedMessages,
         );
         doors.line(
           `topped up  ${id}: the limit is ${limit.usdMicros === undefined ? JSON.stringify(limit) : formatMicros(limit.usdMicros)}`,

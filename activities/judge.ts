@@ -5,6 +5,7 @@ import type { Fact } from '../governance/call.ts';
 import { checkPlainJson } from '../governance/canonical.ts';
 import { isActGuardError, type CallError, type FailureKind } from '../governance/errors.ts';
 import { mintFacts } from '../governance/facts.ts';
+import { judgeFailure } from '../governance/effect.ts';
 import { classifyFailure, classifyReturned } from '../governance/failure.ts';
 import type { Json } from '../governance/json.ts';
 import { MAX_OUTPUT_BYTES } from '../governance/limits.ts';
@@ -99,11 +100,15 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
 
 function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSet): Verdict {
   const kind = tool.code.classify?.(error) ?? classifyFailure(error);
-  const definite =
-    isNothingHappened(error) ||
-    trace.nothingLeft ||
-    (trace.onlyStatus !== null && tool.manifest.definiteStatuses.includes(trace.onlyStatus));
-  const state = tool.manifest.effect === 'read' || definite ? 'failed' : 'unknown';
+  const state = judgeFailure({
+    effect: tool.manifest.effect,
+    sent: trace.nothingLeft ? 'nothing' : trace.onlyStatus === null ? 'other' : 'one-answered',
+    status: trace.onlyStatus,
+    definiteStatuses: tool.manifest.definiteStatuses,
+    nothingHappened: isNothingHappened(error),
+    usedOther: trace.usedOther,
+    stopped: false,
+  });
   const nothing = isNothingHappened(error) || trace.nothingLeft;
   const cause = {
     name: error instanceof Error ? error.name : 'Error',

@@ -58,7 +58,7 @@ export async function reconcileCall(
       {
         kind: 'threw',
         error: new Error('the receiver says that it never happened'),
-        trace: { nothingLeft: true, onlyStatus: null },
+        trace: { nothingLeft: true, usedOther: false, onlyStatus: null },
       },
       shared.secrets,
     );

@@ -16,6 +16,8 @@ export type Attempt =
 export interface Trace {
   /** Nothing can have reached a receiver. */
   readonly nothingLeft: boolean;
+  /** It used sockets of its own: what they did cannot be known. */
+  readonly usedOther: boolean;
   /** The status of the one request that went out; null: none, several, or no answer. */
   readonly onlyStatus: number | null;
 }
@@ -65,6 +67,7 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
   };
   const trace = (): Trace => ({
     nothingLeft: !own.ownTraffic && nothingLeft(traffic),
+    usedOther: own.ownTraffic,
     onlyStatus: !own.ownTraffic && traffic.sent === 1 && traffic.answered === 1 ? traffic.lastStatus : null,
   });
   return new Promise<Attempt>((resolve) => {

@@ -49,6 +49,7 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
   const { tool } = options;
   const traffic: Traffic = { sent: 0, neverLeft: 0, lastStatus: null, answered: 0 };
   const own: Watched = { ownTraffic: false };
+  let finished = false;
   const abort = new AbortController();
   let leaseEndsAt = options.claimAskedAt + LEASE_MS;
   const receiver = tool.manifest.idempotency?.receiver;
@@ -60,7 +61,8 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
       credentials: options.credentials,
       keyHeader: receiver ? { header: receiver.header, value: options.idempotencyKey } : null,
       signal: abort.signal,
-      notAfter: () => leaseEndsAt,
+      // a tool that answered may send nothing more
+      notAfter: () => (finished ? 0 : leaseEndsAt),
       traffic,
     }),
     log: options.log,
@@ -92,7 +94,6 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
       );
     }, LEASE_RENEW_MS);
     const beat = setInterval(options.heartbeat, HEARTBEAT_TIMEOUT_MS / 4);
-    let finished = false;
     function finish(attempt: Attempt): void {
       if (finished) return;
       finished = true;

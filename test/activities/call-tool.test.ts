@@ -300,6 +300,34 @@ describe('exactly once', () => {
     expect(aborted).toMatchObject({ name: 'TimeoutError' });
   });
 
+  test('P1 a tool that has answered sends nothing more', async () => {
+    let later: unknown;
+    let sent: Promise<void> | undefined;
+    const hasty = defineTool({
+      name: 'hasty',
+      description: 'Answers, and goes on behind our back',
+      effect: 'write',
+      inputSchema: z.strictObject({}),
+      execute: (_args, { fetch }) => {
+        sent = new Promise((resolve) => setImmediate(resolve))
+          .then(() => fetch(receiver.url, { method: 'POST', body: 'late' }))
+          .then(
+            () => undefined,
+            (error: unknown) => void (later = error),
+          );
+        return {};
+      },
+    });
+    const run = await worker([hasty]).run();
+    expect(
+      await counted(async () => {
+        expect((await run.call('hasty', {})).kind).toBe('done');
+        await sent;
+      }),
+    ).toBe(0);
+    expect(later).toMatchObject({ code: 'DEADLINE_EXCEEDED' });
+  });
+
   test('EX6 D2 an output that breaks its schema after the effect is OUTPUT_INVALID and stays done', async () => {
     const tool = pay({ outputSchema: z.object({ receipt: z.string() }) });
     const run = await worker([tool]).run();

@@ -1,0 +1,163 @@
+/** The packed package, installed as a stranger would: into an ESM project and seen from CommonJS. */
+import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+interface Manifest {
+  readonly version: string;
+  readonly bin: { readonly actguard: string };
+  readonly exports: { readonly [entry: string]: string | { readonly types: string; readonly default: string } };
+  readonly dependencies: { readonly [name: string]: string };
+  readonly devDependencies: { readonly [name: string]: string };
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'actguard-pack-'));
+const project = join(folder, 'project');
+const installed = join(project, 'node_modules', 'actguard');
+const own = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest;
+let packed: readonly string[] = [];
+
+function run(command: string, args: readonly string[], cwd = project): SpawnSyncReturns<string> {
+  return spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
+}
+
+function write(files: { readonly [path: string]: string }): void {
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(project, path)), { recursive: true });
+    writeFileSync(join(project, path), text);
+  }
+}
+
+beforeAll(() => {
+  const pack = run('npm', ['pack', '--json', '--pack-destination', folder], resolve('.'));
+  if (pack.status !== 0) throw new Error(pack.stderr);
+  const told = JSON.parse(pack.stdout.slice(pack.stdout.indexOf('[\n'))) as [
+    { filename: string; files: { path: string }[] },
+  ];
+  packed = told[0].files.map((file) => file.path);
+  write({ 'package.json': '{ "name": "project", "private": true, "type": "module" }\n' });
+  const { zod, typescript, '@types/node': node } = own.devDependencies;
+  const install = run('npm', [
+    'install',
+    ...['--prefer-offline', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund'],
+    join(folder, told[0].filename),
+    ...[`zod@${zod ?? ''}`, `typescript@${typescript ?? ''}`, `@types/node@${node ?? ''}`],
+  ]);
+  if (install.status !== 0) throw new Error(install.stderr);
+}, 300_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test('the package holds what its entries name, every migration, and no source, test or local state', () => {
+  const named = Object.values(own.exports).flatMap((entry) =>
+    typeof entry === 'string' ? [entry] : [entry.types, entry.default],
+  );
+  for (const path of [...named, own.bin.actguard]) expect(packed).toContain(path.replace('./', ''));
+  const migrations = readdirSync('activities/migrations').map((name) => `dist/activities/migrations/${name}`);
+  expect(packed).toEqual(expect.arrayContaining(migrations));
+  expect(
+    packed.filter((path) => !/^(?:bin|dist|docs)\/|^(?:README|CHANGELOG|SECURITY)\.md$|^package\.json$/.test(path)),
+  ).toEqual([]);
+  expect(packed.filter((path) => /(?<!\.d)\.ts$|\.test\.|\.actguard|\.db$/.test(path))).toEqual([]);
+  const outside = packed
+    .filter((path) => path.endsWith('.js'))
+    .flatMap((path) => [...readFileSync(join(installed, path), 'utf8').matchAll(/from '([^.'][^']*)'/g)])
+    .map(([, name = '']) => /^(@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? '')
+    .filter((name) => !name.startsWith('node:') && !(name in own.dependencies));
+  expect([...new Set(outside)].filter((name) => !['zod', 'actguard'].includes(name))).toEqual([]);
+});
+
+test('every entry is imported from ESM, the client from CommonJS too', () => {
+  const entries = Object.keys(own.exports).filter((entry) => entry !== './package.json' && entry !== './workflow');
+  const names = entries.map((entry) => entry.replace('.', 'actguard'));
+  write({
+    'esm.js': `for (const name of ${JSON.stringify(names)}) console.log(name, Object.keys(await import(name)).length > 2);\n`,
+    'common/package.json': '{ "type": "commonjs" }\n',
+    'common/index.js': `import('actguard/client').then(({ connect, ActGuardError }) => console.log(typeof connect, typeof ActGuardError));\n`,
+  });
+  expect(run(process.execPath, ['esm.js']).stdout.trim().split('\n')).toEqual(names.map((name) => `${name} true`));
+  expect(run(process.execPath, ['common/index.js']).stdout).toBe('function function\n');
+  expect(existsSync(join(installed, 'dist', 'workflows', 'index.js'))).toBe(true);
+});
+
+const TOOL = `import { z } from 'zod';
+import { atMost, defineTool } from 'actguard';
+import { Currency } from './currency';
+
+export const pay = defineTool({
+  name: 'pay', description: 'Pay somebody', effect: 'write',
+  inputSchema: z.strictObject({ to: z.string(), cents: z.int() }),
+  outputSchema: z.object({ to: z.string(), cents: z.int(), currency: z.enum(Currency) }),
+  rules: { cents: atMost(100) },
+  execute: async ({ to, cents }) => ({ to, cents, currency: Currency.Euro }),
+});
+`;
+
+test('types resolve: what is right compiles, a rule about a field that is not there does not', () => {
+  write({
+    'tsconfig.json': JSON.stringify({
+      compilerOptions: {
+        strict: true,
+        module: 'nodenext',
+        target: 'es2023',
+        lib: ['es2023', 'esnext.disposable'],
+        noEmit: true,
+        types: ['node'],
+        skipLibCheck: true, // Temporal's own declarations do not check without it
+      },
+      include: ['types/*.ts'],
+    }),
+    'types/currency.ts': `export enum Currency { Euro = 'EUR' }\n`,
+    'types/pay.ts': TOOL.replace("'./currency'", "'./currency.js'"),
+    'types/use.ts': `import { connect, type Run } from 'actguard/client';
+import type { CallResult } from 'actguard';
+import { pay } from './pay.js';
+export async function use(): Promise<CallResult<{ currency: string }>> {
+  await using actguard = await connect();
+  const run: Run = await actguard.start('desk', { input: 'pay bob', user: 'alice', tenant: 'acme' });
+  await run.result();
+  const session = await actguard.session({ id: 'x', agent: 'desk', user: 'alice', tenant: 'acme' });
+  const { currency } = await session.governed(pay)({ to: 'bob', cents: 5 });
+  return session.call(pay, { to: currency, cents: 1 });
+}
+`,
+  });
+  const tsc = ['node_modules/typescript/bin/tsc', '--project', 'tsconfig.json'];
+  const right = run(process.execPath, tsc);
+  expect(right.stdout).toBe('');
+  expect(right.status).toBe(0);
+  write({ 'types/pay.ts': TOOL.replace("'./currency'", "'./currency.js'").replace('rules: { cents', 'rules: { cent') });
+  const wrong = run(process.execPath, tsc);
+  expect(wrong.stdout).toContain("'cent'");
+});
+
+test('the program runs from the package: its version; a tool with an enum and extensionless imports loads; policies are checked', () => {
+  const actguard = (...args: string[]) => run(process.execPath, [join(installed, 'bin', 'actguard.mjs'), ...args]);
+  expect(actguard('--version').stdout.trim()).toBe(own.version);
+  expect(existsSync(join(project, 'node_modules', '.bin', 'actguard'))).toBe(true);
+  write({
+    'currency.ts': `export enum Currency { Euro = 'EUR' }\n`,
+    'pay.ts': TOOL,
+    'actguard.config.ts': `import { defineAgent, defineConfig } from 'actguard';
+import { pay } from './pay';
+export default defineConfig({ tools: [pay], agents: [defineAgent({ name: 'desk', tools: [pay] })], policies: './policies' });
+`,
+    'policies/00.cedar': '@id("pay")\npermit (principal, action == Action::"pay", resource);\n',
+  });
+  const checked = actguard('policy', 'check', '--output', 'json');
+  expect(checked.stderr).toBe('');
+  expect(JSON.parse(checked.stdout)).toMatchObject({ policies: [{ id: 'pay' }] });
+  write({
+    'common/actguard.config.js': `const { defineAgent, defineConfig } = require('actguard');
+const { pay } = require('../pay');
+module.exports = defineConfig({ tools: [pay], agents: [defineAgent({ name: 'desk', tools: [pay] })], policies: '../policies' });
+`,
+  });
+  const common = actguard('policy', 'check', '--config', 'common/actguard.config.js', '--output', 'json');
+  expect(JSON.parse(common.stdout)).toEqual({ ...JSON.parse(checked.stdout) });
+  write({ 'policies/00.cedar': '@id("pay")\npermit (principal, action == Action::"payy", resource);\n' });
+  const typo = actguard('policy', 'check');
+  expect(typo.status).toBe(3);
+  expect(typo.stderr).toContain('payy');
+});

@@ -89,6 +89,17 @@ export async function verifyCommand(
   return { kind: 'accepted', verb: command.verb, person: key.person, reason: command.reason, data: command.data };
 }
 
+/** Records why a genuine command was not carried out, and rejects it. @throws BACKEND_UNAVAILABLE */
+export function refuseCommand(
+  deps: Deps,
+  input: VerifyCommandInput,
+  tenant: string,
+  reason: string,
+  delivery: string = deliveryId(),
+): Promise<VerifyCommandResult> {
+  return recordInvalid(deps, input, { tenant, nowMs: Date.now() }, delivery, reason);
+}
+
 async function recordInvalid(
   deps: Deps,
   input: VerifyCommandInput,

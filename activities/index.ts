@@ -8,7 +8,7 @@ import { endAsk, recordAnswer } from './approvals.ts';
 import { callModel } from './call-model.ts';
 import { callTool } from './call-tool.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
-import { verifyCommand } from './commands.ts';
+import { refuseCommand, verifyCommand } from './commands.ts';
 import type { Deps } from './deps.ts';
 import { toFailure } from './failures.ts';
 import { Grants } from './grant.ts';
@@ -63,7 +63,10 @@ export function createActivities(deps: Deps): Activities {
       withEntries(input, async (info) => {
         const verified = await verifyCommand(deps, input);
         if (verified.kind === 'rejected' || verified.verb !== 'resolve') return verified;
-        return applyResolve(shared, input, verified, info.workflowId);
+        const applied = await applyResolve(shared, input, verified, info.workflowId);
+        if (applied.kind === 'accepted') return applied;
+        const { principal } = await shared.grants.of(input.run, info.workflowId);
+        return refuseCommand(deps, input, principal.tenant, applied.reason);
       }),
     endAsk: (input) => withEntries(input, () => endAsk(deps, input)),
     notify: (input) => guarded(() => notify(deps, input)),

@@ -263,6 +263,8 @@ test(
     const early = await cli('resolve', `${run.id}/${call}`, '--did-not-happen', '--reason', 'I looked');
     expect(early.status).toBe(2);
     expect((await run.state()).unknownCalls).toEqual([call]);
+    const [refused] = await listEntries(actguard.db, { run: run.id, kind: 'command.invalid' });
+    expect(refused?.body).toContain('it could still land');
     const known = await cli(
       'resolve',
       `${run.id}/${call}`,

@@ -1,24 +1,41 @@
 /** The workflows' bundle: prebuilt in a published package, made at start in a checkout (about 3 s). */
-import { existsSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundleWorkflowCode, type WorkflowBundle } from '@temporalio/worker';
+import { promisify } from 'node:util';
+import { bundleWorkflowCode, type WorkflowBundleOption, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
+const prebuilt = path('../workflow-bundle.js');
 
-const workflowsPath = fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url));
-const prebuilt = fileURLToPath(new URL('../workflow-bundle.js', import.meta.url));
-
-/** The bundle a worker runs. */
-export async function bundleWorkflows(): Promise<WorkflowBundle> {
-  if (extension === 'js' && existsSync(prebuilt)) return { codePath: prebuilt } as unknown as WorkflowBundle;
-  return makeBundle();
+/** A bundle to run, and what to do once it is loaded. */
+export interface LoadableBundle {
+  readonly bundle: WorkflowBundleOption;
+  readonly loaded: () => void;
 }
 
-/** Bundles the workflows now. */
-export function makeBundle(): Promise<WorkflowBundle> {
+/** The bundle a worker runs. Made in a process of its own where it has to be made: webpack's memory goes with it. */
+export async function bundleWorkflows(): Promise<LoadableBundle> {
+  if (extension === 'js' && existsSync(prebuilt)) return { bundle: { codePath: prebuilt }, loaded: () => undefined };
+  const folder = mkdtempSync(join(tmpdir(), 'actguard-bundle-'));
+  const codePath = join(folder, 'workflow-bundle.js');
+  try {
+    await promisify(execFile)(process.execPath, [...process.execArgv, path(`./bundle-main.${extension}`), codePath]);
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true });
+    throw error;
+  }
+  return { bundle: { codePath }, loaded: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** Bundles the workflows now, in this process. */
+export function makeBundle(): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
-    workflowsPath,
+    workflowsPath: path(`../workflows/index.${extension}`),
     payloadConverterPath,
     logger: {
       log: quiet,

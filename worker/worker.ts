@@ -19,7 +19,7 @@ import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
 import { TASK_QUEUE } from '../workflows/ids.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
-import { bundleWorkflows } from './bundle.ts';
+import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
 import { smtpMailer } from './mailer.ts';
 import { checkSearchAttributes } from './search-attributes.ts';
 import { untilReachable } from './until-reachable.ts';
@@ -95,16 +95,20 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       log,
     };
     if (options.environment === undefined) forgetSecrets(config);
+    const workflows: LoadableBundle = options.workflowBundle
+      ? { bundle: options.workflowBundle, loaded: () => undefined }
+      : await bundleWorkflows();
     const worker = await Worker.create({
       connection,
       namespace: options.temporal.namespace,
       taskQueue: options.taskQueue ?? TASK_QUEUE,
-      workflowBundle: options.workflowBundle ?? (await bundleWorkflows()),
+      workflowBundle: workflows.bundle,
       dataConverter: { payloadConverterPath },
       activities: createActivities(deps),
       shutdownGraceTime: Math.max(...config.tools.map((t) => t.manifest.timeoutMs), 0) + SHUTDOWN_MARGIN_MS,
       maxConcurrentActivityTaskExecutions: 100,
     });
+    workflows.loaded();
     const stop = (): void => worker.shutdown();
     options.signal.addEventListener('abort', stop, { once: true });
     if (options.signal.aborted) return;

@@ -81,13 +81,20 @@ const server = async (): Promise<TemporalServer> =>
     logFile: join(directory, 'temporal.log'),
   });
 
-/** A worker as `actguard dev` starts it; ready when this resolves. Its log is kept. */
-async function worker(): Promise<{ child: ChildProcess; said: (what: RegExp) => Promise<void> }> {
-  const child = spawn(process.execPath, [BIN, 'worker', '--config', join(directory, 'actguard.config.ts'), '--dev-state', state], {
+interface Worker {
+  readonly child: ChildProcess;
+  /** Waits until its log says something. */
+  readonly said: (what: RegExp) => Promise<void>;
+}
+
+/** A worker as `actguard dev` starts it. */
+function spawnWorker(): Worker {
+  const args = ['worker', '--config', join(directory, 'actguard.config.ts'), '--dev-state', state];
+  const child = spawn(process.execPath, [BIN, ...args], {
     cwd: directory,
     env: { ...process.env, ACTGUARD_MODEL_REPLAY_URL: model.baseUrl },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-  }); // prettier-ignore
+  });
   workers.push(child);
   let log = '';
   let wake: () => void = () => undefined;
@@ -95,14 +102,28 @@ async function worker(): Promise<{ child: ChildProcess; said: (what: RegExp) => 
     log += part.toString();
     wake();
   });
-  const [message] = (await once(child, 'message')) as [{ kind: string; message?: string }];
-  if (message.kind !== 'ready') throw new Error(message.message);
   return {
     child,
     said: async (what) => {
       while (!what.test(log)) await new Promise<void>((done) => (wake = done));
     },
   };
+}
+
+/** A worker that is ready. */
+async function worker(): Promise<Worker> {
+  const started = spawnWorker();
+  const [message] = (await once(started.child, 'message')) as [{ kind: string; message?: string }];
+  if (message.kind !== 'ready') throw new Error(message.message);
+  return started;
+}
+
+async function killWorkers(): Promise<void> {
+  for (const child of workers) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
 }
 
 beforeAll(async () => {
@@ -157,11 +178,7 @@ export default defineConfig({
 afterAll(async () => {
   receiver.release();
   await actguard?.close();
-  for (const child of workers) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  }
+  await killWorkers();
   await Promise.all([temporal?.stop(), postgres?.stop(), model?.stop()]);
   receiver.server.closeAllConnections();
   receiver.server.close();
@@ -251,10 +268,7 @@ test(
     receiver.hold();
     const run = await pay('once 5');
     await receiver.arrived(5);
-    for (const child of workers.filter((w) => w.exitCode === null && w.signalCode === null)) {
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    }
+    await killWorkers();
     receiver.release();
     await worker();
     const waiting = await shows(run, (now) => now.status === 'waiting-resolution');
@@ -277,6 +291,26 @@ test(
     expect(await run.result()).toMatchObject({ status: 'answered', text: 'paid 5' });
     expect(receiver.times(5)).toBe(1);
     expect(await kindsOf(run)).toEqual(expect.arrayContaining(['call.unknown', 'call.resolved', 'command.accepted']));
+  },
+  LONG,
+);
+
+test(
+  'P7 a worker that starts while Postgres and Temporal are down says which, waits for them, and ends with 1 when it is told to stop',
+  async () => {
+    await killWorkers();
+    await Promise.all([postgres.stop(), temporal.stop()]);
+    const impatient = spawnWorker();
+    await impatient.said(/Postgres cannot be reached yet, trying again/);
+    impatient.child.kill('SIGTERM');
+    expect((await once(impatient.child, 'exit'))[0]).toBe(1);
+    const patient = spawnWorker();
+    const ready = once(patient.child, 'message');
+    await patient.said(/Postgres cannot be reached yet, trying again/);
+    postgres = await database();
+    await patient.said(/Temporal cannot be reached yet, trying again/);
+    temporal = await server();
+    expect((await ready)[0]).toEqual({ kind: 'ready' });
   },
   LONG,
 );

@@ -17,6 +17,7 @@ export class Inbox {
   readonly #queue: Message[] = [];
   readonly #resolved: (call: string, data: JsonObject) => void;
   #stopped = false;
+  #unrecorded = false;
   readonly #working: Promise<void>;
 
   /** `resolved`: told about a verified `resolve`. */
@@ -53,15 +54,18 @@ export class Inbox {
   async #work(): Promise<void> {
     await CancellationScope.nonCancellable(async () => {
       for (;;) {
-        await condition(() => this.#queue.length > 0 || this.#stopped);
+        await condition(() => this.#queue.length > 0 || this.#unrecorded || this.#stopped);
         const message = this.#queue[0];
-        if (!message) return;
+        if (!message && !this.#unrecorded) return;
+        this.#unrecorded = false;
         try {
-          await this.#workOn(message);
+          if (message) await this.#workOn(message);
+          // a freeze or a thaw may be the last thing that happens for days: it is recorded now
+          await this.#run.flush();
         } catch {
           this.#countRejected();
         }
-        this.#queue.shift();
+        if (message) this.#queue.shift();
       }
     });
   }
@@ -111,6 +115,7 @@ export class Inbox {
   #freeze(by: string, reason: string): void {
     this.#run.state = step.freeze(this.#run.state, by, reason, Date.now());
     this.#run.setStatus('frozen');
+    this.#unrecorded = true;
   }
 
   #countRejected(): void {

@@ -11,12 +11,13 @@ import type { CallInfo, CallShared } from './prepared.ts';
 import { refuseCommand, verifyCommand } from './commands.ts';
 import type { Deps } from './deps.ts';
 import { toFailure } from './failures.ts';
+import { changeFreeze } from './freezes.ts';
 import { Grants } from './grant.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { record } from './record.ts';
 import { applyResolve } from './resolve.ts';
-import type { Activities, RunInput } from './types.ts';
+import type { Activities, FreezeActivities, RunInput } from './types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {
@@ -35,7 +36,7 @@ export function shareCalls(deps: Deps): CallShared {
 }
 
 /** The activities of a worker. */
-export function createActivities(deps: Deps): Activities {
+export function createActivities(deps: Deps): Activities & FreezeActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -69,6 +70,7 @@ export function createActivities(deps: Deps): Activities {
         return refuseCommand(deps, input, principal.tenant, applied.reason);
       }),
     endAsk: (input) => withEntries(input, () => endAsk(deps, input)),
+    changeFreeze: (input) => guarded(() => changeFreeze(deps, input)),
     notify: (input) => guarded(() => notify(deps, input)),
   };
 }

@@ -4,6 +4,7 @@
  */
 import type { Amount, Fact, Limit, LiveFact, Principal } from '../governance/call.ts';
 import type { CallError, Denial } from '../governance/errors.ts';
+import type { FreezeScope } from '../governance/freeze.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import type { ModelPrice } from '../governance/price.ts';
 import type { ToolSummary } from '../governance/tool.ts';
@@ -230,4 +231,29 @@ export interface Activities {
   verifyCommand(input: VerifyCommandInput): Promise<VerifyCommandResult>;
   endAsk(input: ExpireAskInput): Promise<void>;
   notify(input: NotifyInput): Promise<void>;
+}
+
+/** A request to set a freeze beyond a run (unsigned), or to lift one (a signed command); targets as in governance/freeze.ts. */
+export type FreezeInput =
+  | {
+      readonly v: 1;
+      readonly kind: 'freeze';
+      /** 16 bytes, hex: names the request. */
+      readonly nonce: string;
+      /** `*`: every tenant. */
+      readonly tenant: string;
+      readonly target: string;
+      readonly by: string;
+      readonly reason: string;
+    }
+  | { readonly v: 1; readonly kind: 'thaw'; readonly nonce: string; readonly envelope: Json };
+
+export type FreezeResult =
+  | ({ readonly kind: 'set' | 'lifted'; readonly by: string } & FreezeScope)
+  | ({ readonly kind: 'absent' } & FreezeScope)
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls. */
+export interface FreezeActivities {
+  changeFreeze(input: FreezeInput): Promise<FreezeResult>;
 }

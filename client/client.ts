@@ -2,12 +2,13 @@
 import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
 import type { Database } from '../activities/deps.ts';
+import type { FreezeInput, FreezeResult } from '../activities/types.ts';
 import type { Agent } from '../define/types.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
-import type { agentRun, session } from '../workflows/index.ts';
-import { TASK_QUEUE, workflowIdOf } from '../workflows/ids.ts';
+import type { agentRun, command, session } from '../workflows/index.ts';
+import { TASK_QUEUE, commandIdOf, workflowIdOf } from '../workflows/ids.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { findTarget, openClient, openDatabase, type ConnectOptions, type Target } from './connection.ts';
 import { runRequest, type StartOptions } from './requests.ts';
@@ -80,6 +81,16 @@ export class ActGuard {
   get db(): Database {
     this.#db ??= openDatabase(this.target);
     return this.#db;
+  }
+
+  /** Has a worker carry out a request that belongs to no run (client/freezes.ts makes it). @internal */
+  startCommand(input: FreezeInput): Promise<FreezeResult> {
+    return this.client.workflow.execute<typeof command>('command', {
+      taskQueue: this.#taskQueue,
+      workflowId: commandIdOf(input.nonce),
+      workflowIdReusePolicy: 'REJECT_DUPLICATE',
+      args: [input],
+    });
   }
 
   async close(): Promise<void> {

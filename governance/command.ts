@@ -1,9 +1,10 @@
 /** Signed commands (DSSE, `application/vnd.actguard.command+json`): what an operator does to a run, verified like an approval. */
 import { canonicalize } from './canonical.ts';
-import { COMMAND_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts';
+import { COMMAND_PAYLOAD_TYPE, base64Of, fingerprintOf, parseEnvelope } from './dsse.ts';
 import { utf8Bytes } from './digest.ts';
 import { type EnrolledKey, type Trust, hasRole } from './enrolment.ts';
 import { type KeyRow, signerOf, verifyKey } from './answer.ts';
+import { EVERY_TENANT } from './freeze.ts';
 import type { JsonObject } from './json.ts';
 import { MAX_COMMAND_LIFE_MS, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
 import {
@@ -29,7 +30,7 @@ export interface Command {
   readonly v: 1;
   readonly verb: CommandVerb;
   readonly tenant: string;
-  /** `run:<id>` */
+  /** `run:<id>`, or what is frozen beyond a run (freeze.ts). */
   readonly target: string;
   /** 16 bytes, hex: used once. */
   readonly nonce: string;
@@ -39,6 +40,9 @@ export interface Command {
   /** What the verb needs: a limit for `topUp`, a call and its outcome for `resolve`. */
   readonly data: JsonObject;
 }
+
+/** Who signed a command. `root`: a root of the configuration itself, which no directory row stands for. */
+export type CommandKey = EnrolledKey & { readonly root?: true };
 
 /** The target that stands for a run. */
 export function runTarget(run: string): string {
@@ -71,13 +75,21 @@ export function parseCommand(payload: Uint8Array): Parsed<Command> {
   });
 }
 
+// Nobody is enrolled for every tenant (dev keys aside), so that a root itself commands there: it brings its public key.
+function rootKey(command: Command, keyId: string, trust: Trust): CommandKey {
+  const publicKey = base64Of(command.data['publicKey'], 'the public key of the root');
+  if (publicKey.length !== 32 || fingerprintOf(publicKey) !== keyId) return refuse("the public key is not the root's");
+  const person = `root:${keyId.slice(0, 16)}`;
+  return { keyId, publicKey, tenant: EVERY_TENANT, person, roles: ['admin'], dev: trust.dev, root: true };
+}
+
 /** Verifies a command for a target: key, chain, tenant, role operator or admin, signature, expiry. The nonce is the caller's. */
 export function verifySignedCommand(
   envelope: unknown,
   expected: { readonly tenant: string; readonly target: string },
   keyRow: KeyRow | null,
   trust: Trust,
-): Parsed<{ readonly command: Command; readonly key: EnrolledKey }> {
+): Parsed<{ readonly command: Command; readonly key: CommandKey }> {
   return parsing(() => {
     const keyId = valueOf(signerOf(envelope, COMMAND_PAYLOAD_TYPE));
     const { payload, pae, signatures } = valueOf(parseEnvelope(envelope, COMMAND_PAYLOAD_TYPE));
@@ -87,7 +99,8 @@ export function verifySignedCommand(
     const leftMs = Date.parse(command.exp) - trust.nowMs;
     if (leftMs <= 0) return refuse('the command has expired');
     if (leftMs > MAX_COMMAND_LIFE_MS) return refuse('the command is good for too long');
-    const key = valueOf(verifyKey(keyId, keyRow, command.tenant, trust));
+    const pinned = command.tenant === EVERY_TENANT && trust.roots.includes(keyId);
+    const key = pinned ? rootKey(command, keyId, trust) : valueOf(verifyKey(keyId, keyRow, command.tenant, trust));
     const signature = signatures[0];
     if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig))
       return refuse('the signature does not verify');

@@ -5,5 +5,10 @@ export function workflowIdOf(run: string): string {
   return `actguard-run-${run}`;
 }
 
+/** The workflow that carries out a request which belongs to no run. */
+export function commandIdOf(nonce: string): string {
+  return `actguard-command-${nonce}`;
+}
+
 /** The task queue of governed workflows and their activities. */
 export const TASK_QUEUE = 'actguard';

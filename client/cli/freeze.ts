@@ -1,55 +1,111 @@
-/** `actguard freeze RUN` and `actguard thaw RUN`. Freezing is unsigned: it only takes away. Thawing is a signed command. */
+/** `actguard freeze` and `actguard thaw`: a run, or a scope beyond it. Freezing is unsigned: it only takes away. Thawing is a signed command. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
+import { EVERY_TENANT, type FreezeScope, parseFreezeTarget } from '../../governance/freeze.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
 import { freezeSignal, thawSignal, type RunState } from '../../workflows/messages.ts';
 import type { ActGuard } from '../client.ts';
-import { makeCommand } from '../commands.ts';
+import { makeCommand, makeThaw } from '../commands.ts';
+import { freezeScope, thawScope } from '../freezes.ts';
 import { asActGuardError } from '../run.ts';
 import { type Doors, withActguard } from './doors.ts';
 import { ownKey } from './own-key.ts';
+import { visible } from './show-approval.ts';
 
 const LOOK_EVERY_MS = 200;
 const LOOK_FOR_MS = 15_000;
 
+interface Flags {
+  readonly reason: string;
+  readonly tenant?: string;
+  readonly key?: string;
+}
+
 /** Registers both commands. */
 export function register(program: Command, doors: Doors): void {
+  const what = 'RUN, tool:NAME, agent:NAME, user:NAME, tenant:NAME or all';
   program
     .command('freeze')
-    .description('freeze one run: nothing begins until it is thawed')
-    .argument('<run>', 'the run')
+    .description('freeze a run, a tool, an agent, a user, a tenant or everything: nothing begins until it is thawed')
+    .argument('<what>', what)
     .requiredOption('--reason <text>', 'why; it stands in the ledger')
-    .action((id: string, flags: { reason: string }) =>
+    .option('--tenant <tenant>', "where: for tool, agent and user ('*': every tenant)")
+    .action((id: string, flags: Flags) =>
       withActguard(doors, async (actguard) => {
-        const handle = actguard.client.workflow.getHandle(workflowIdOf(id));
-        await handle
-          .signal(freezeSignal, { by: `local:${userInfo().username}`, reason: flags.reason })
-          .catch((error: unknown) => {
-            throw asActGuardError(error, id);
+        const by = `local:${userInfo().username}`;
+        const target = targetOf(id, flags.tenant);
+        if (target.kind === 'run') {
+          const { run } = target;
+          const handle = actguard.client.workflow.getHandle(workflowIdOf(run));
+          await handle.signal(freezeSignal, { by, reason: flags.reason }).catch((error: unknown) => {
+            throw asActGuardError(error, run);
           });
-        await until(actguard, id, (state) => state.frozen !== null);
-        doors.line(`frozen     ${id}; lift it with: actguard thaw ${id} --reason "..."`);
-        doors.json({ run: id, frozen: true });
+          await until(actguard, run, (state) => state.frozen !== null);
+          doors.line(`frozen     ${run}; lift it with: actguard thaw ${run} --reason "..."`);
+          doors.json({ run, frozen: true });
+          return;
+        }
+        await freezeScope(actguard, target.scope, { by, reason: flags.reason });
+        doors.line(
+          `frozen     ${visible(id)}${placeOf(target.scope)}; lift it with \`actguard thaw\`, see \`actguard freezes\``,
+        );
+        doors.json({ ...target.scope, frozen: true });
       }),
     );
   program
     .command('thaw')
-    .description('thaw a frozen run, signed with your key')
-    .argument('<run>', 'the run')
+    .description('thaw what is frozen, signed with your key')
+    .argument('<what>', what)
     .requiredOption('--reason <text>', 'why; it stands in the ledger')
+    .option('--tenant <tenant>', "where: for tool, agent and user ('*': every tenant)")
     .option('--key <file>', 'your key; default: the key of the dev stack')
-    .action((id: string, flags: { reason: string; key?: string }) =>
+    .action((id: string, flags: Flags) =>
       withActguard(doors, async (actguard) => {
-        const { tenant, rejectedMessages } = await actguard.run(id).state();
+        const { reason } = flags;
+        const target = targetOf(id, flags.tenant);
+        if (target.kind === 'run') {
+          const { run } = target;
+          const { tenant, rejectedMessages } = await actguard.run(run).state();
+          const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
+          const envelope = makeCommand('thaw', { tenant, run, reason }, key, Date.now());
+          await actguard.client.workflow.getHandle(workflowIdOf(run)).signal(thawSignal, { envelope });
+          await until(actguard, run, (state) => state.frozen === null, rejectedMessages);
+          doors.line(`thawed     ${run}, signed by ${key.person}`);
+          doors.json({ run, frozen: false, person: key.person });
+          return;
+        }
         const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
-        const envelope = makeCommand('thaw', { tenant, run: id, reason: flags.reason }, key, Date.now());
-        await actguard.client.workflow.getHandle(workflowIdOf(id)).signal(thawSignal, { envelope });
-        await until(actguard, id, (state) => state.frozen === null, rejectedMessages);
-        doors.line(`thawed     ${id}, signed by ${key.person}`);
-        doors.json({ run: id, frozen: false, person: key.person });
+        await thawScope(actguard, makeThaw(target.scope, reason, key, Date.now()));
+        doors.line(
+          `thawed     ${visible(id)}${placeOf(target.scope)}, signed by ${visible(key.person || 'a root key')}`,
+        );
+        doors.json({ ...target.scope, frozen: false, person: key.person });
       }),
     );
+}
+
+type Target = { readonly kind: 'run'; readonly run: string } | { readonly kind: 'scope'; readonly scope: FreezeScope };
+
+/** A run, `run:RUN`, or a scope. @throws ARGUMENTS_INVALID */
+function targetOf(id: string, tenant: string | undefined): Target {
+  if (id !== 'all' && !id.includes(':')) return { kind: 'run', run: id };
+  if (id.startsWith('run:')) return { kind: 'run', run: id.slice('run:'.length) };
+  const own = id === 'all' ? EVERY_TENANT : id.startsWith('tenant:') ? id.slice('tenant:'.length) : undefined;
+  const where = tenant ?? own;
+  if (where === undefined) {
+    throw new ActGuardError('ARGUMENTS_INVALID', `\`${visible(id)}\` is frozen or thawed in a tenant`, {
+      hint: "name it with `--tenant NAME`, or `--tenant '*'` for every tenant",
+    });
+  }
+  const parsed = parseFreezeTarget(id, where);
+  if (parsed.kind === 'ok') return { kind: 'scope', scope: parsed.value };
+  throw new ActGuardError('ARGUMENTS_INVALID', parsed.reason, { hint: 'see `actguard freeze --help`' });
+}
+
+function placeOf(scope: FreezeScope): string {
+  if (scope.scope === 'all' || scope.scope === 'tenant') return '';
+  return scope.tenant === EVERY_TENANT ? ' in every tenant' : ` in ${visible(scope.tenant)}`;
 }
 
 /**

@@ -22,6 +22,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['show'], () => import('./show.ts')],
   [['cancel'], () => import('./cancel.ts')],
   [['freeze', 'thaw'], () => import('./freeze.ts')],
+  [['freezes'], () => import('./freezes.ts')],
   [['topup'], () => import('./topup.ts')],
   [['resolve'], () => import('./resolve.ts')],
   [['ledger'], () => import('./ledger.ts')],

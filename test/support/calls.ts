@@ -24,6 +24,8 @@ export const PERMIT_ALL: PolicyEngine = {
 
 export interface Desk {
   readonly db: () => FreshDatabase['db'];
+  /** The database's address, for connections of a test's own. */
+  readonly url: () => string;
   /** A worker of its own over the same database. */
   worker(
     tools: readonly Tool[],
@@ -67,6 +69,7 @@ export function desk(): Desk {
   };
   return {
     db,
+    url: () => database?.url ?? '',
     worker(tools, more = {}) {
       const agent = defineAgent({ name: 'desk', tools });
       const other = defineAgent({ name: 'other', tools });

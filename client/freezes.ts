@@ -1,0 +1,83 @@
+/** Freezes beyond a run: asks a worker to set or lift one, lists what holds. */
+import { randomBytes } from 'node:crypto';
+import type { Database } from '../activities/deps.ts';
+import type { FreezeInput, FreezeResult } from '../activities/types.ts';
+import { ActGuardError } from '../governance/errors.ts';
+import { type FreezeScope, freezeTarget } from '../governance/freeze.ts';
+import type { Json } from '../governance/json.ts';
+import type { ActGuard } from './client.ts';
+
+/** A freeze that holds. */
+export interface ListedFreeze {
+  /** `*`: every tenant. */
+  readonly tenant: string;
+  readonly scope: string;
+  readonly value: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly setAtMs: number;
+}
+
+/**
+ * Freezes a scope; when this returns, no call of it begins anywhere.
+ * @throws ARGUMENTS_INVALID what a worker refuses, BACKEND_UNAVAILABLE when none has answered: it still holds later
+ */
+export async function freezeScope(
+  actguard: ActGuard,
+  scope: FreezeScope,
+  about: { readonly by: string; readonly reason: string },
+): Promise<void> {
+  const { tenant } = scope;
+  const input = { v: 1, kind: 'freeze', nonce: nonce(), tenant, target: freezeTarget(scope), ...about } as const;
+  const result = await send(actguard, input);
+  if (result.kind !== 'set') throw new ActGuardError('ARGUMENTS_INVALID', reasonOf(result));
+}
+
+/**
+ * Lifts a freeze by a signed command (`makeCommand`).
+ * @throws FORBIDDEN when it does not count, NOT_FOUND when nothing is frozen there, BACKEND_UNAVAILABLE
+ */
+export async function thawScope(actguard: ActGuard, envelope: Json): Promise<void> {
+  const result = await send(actguard, { v: 1, kind: 'thaw', nonce: nonce(), envelope });
+  if (result.kind === 'lifted') return;
+  if (result.kind === 'absent') {
+    throw new ActGuardError('NOT_FOUND', 'nothing is frozen there', { hint: 'see what is with `actguard freezes`' });
+  }
+  throw new ActGuardError('FORBIDDEN', `the command does not count: ${reasonOf(result)}`, {
+    hint: 'is the key enrolled as operator in that tenant? what is frozen for every tenant is thawed by a root key',
+  });
+}
+
+/** What is frozen, oldest first; null: everywhere. @throws BACKEND_UNAVAILABLE */
+export async function listFreezes(db: Pick<Database, 'query'>, tenant: string | null): Promise<ListedFreeze[]> {
+  const rows = await db.query<{ f: ListedFreeze }>('select actguard.list_freezes($1) as f', [tenant]);
+  return rows.map((row) => row.f);
+}
+
+/** An answer takes two round trips to the database; later than this, no worker is there. */
+const ANSWER_WITHIN_MS = 15_000;
+
+async function send(actguard: ActGuard, input: FreezeInput): Promise<FreezeResult> {
+  const answer = actguard.startCommand(input);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const message = 'no worker has answered yet; the request stands and is carried out by the next one';
+      reject(new ActGuardError('BACKEND_UNAVAILABLE', message, { hint: '`actguard doctor` tells more' }));
+    }, ANSWER_WITHIN_MS);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+    answer.catch(() => undefined);
+  }
+}
+
+function reasonOf(result: FreezeResult): string {
+  return result.kind === 'rejected' ? result.reason : 'a worker answered something else';
+}
+
+function nonce(): string {
+  return randomBytes(16).toString('hex');
+}

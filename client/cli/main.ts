@@ -10,6 +10,7 @@ type Register = { register(program: Command, io: Io): void };
 
 /** One line a file: the names it registers, and how it is loaded (only when asked for: some pull in the whole worker). */
 const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promise<Register>])[] = [
+  [['init'], () => import('./init.ts')],
   [['dev'], () => import('./dev.ts')],
   [['worker'], () => import('./worker.ts')],
   [['doctor'], () => import('./doctor.ts')],

@@ -15,9 +15,11 @@ interface Receiver {
   readonly effects: { body: string; key: string | undefined; authorization: string | undefined }[];
   /** What the next requests get: a status, or the socket closed after the effect. */
   next: (number | 'drop' | 'hang')[];
+  /** Answers wait for this. */
+  gate: Promise<void> | null;
 }
 let server: Server;
-const receiver: Receiver = { url: '', host: '', effects: [], next: [] };
+const receiver: Receiver = { url: '', host: '', effects: [], next: [], gate: null };
 
 beforeAll(async () => {
   server = createServer((request, response) => {
@@ -32,9 +34,11 @@ beforeAll(async () => {
       }
       if (plan === 'drop') return request.socket.destroy();
       if (plan === 'hang') return;
-      response
-        .writeHead(plan, { 'content-type': 'application/json' })
-        .end(JSON.stringify({ id: receiver.effects.length, echo: request.headers.authorization ?? null }));
+      void (receiver.gate ?? Promise.resolve()).then(() =>
+        response
+          .writeHead(plan, { 'content-type': 'application/json' })
+          .end(JSON.stringify({ id: receiver.effects.length, echo: request.headers.authorization ?? null })),
+      );
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -449,11 +453,16 @@ describe('rate limit and breaker', () => {
     await db().query(
       `update actguard.breakers set opened_at = opened_at - interval '1 h' where breaker = '["acme","bank"]'`,
     );
-    const both = await Promise.all([
-      run.call('pay', { to: 'q', cents: 1 }),
-      run.call('pay.other', { to: 'q', cents: 2 }),
-    ]);
-    expect(both.map(code).sort()).toEqual(['CIRCUIT_OPEN', 'done']);
+    // the probe is under way until its receiver is let go; everybody else is refused meanwhile
+    let letGo: () => void = () => undefined;
+    receiver.gate = new Promise((resolve) => (letGo = resolve));
+    const had = receiver.effects.length;
+    const probe = run.call('pay', { to: 'q', cents: 1 });
+    while (receiver.effects.length === had) await new Promise((resolve) => setImmediate(resolve));
+    expect(code(await run.call('pay.other', { to: 'q', cents: 2 }))).toBe('CIRCUIT_OPEN');
+    letGo();
+    expect(code(await probe)).toBe('done');
+    receiver.gate = null;
     expect(code(await run.call('pay', { to: 'q', cents: 3 }))).toBe('done');
   });
 });

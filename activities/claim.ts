@@ -1,4 +1,4 @@
-/** The claim and the outcome: one round trip each, functions in migrations/0001_core.sql. */
+/** The claim and the outcome: one round trip each, functions/claim.sql and functions/outcome.sql. */
 import type { Amount } from '../governance/call.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { Json } from '../governance/json.ts';

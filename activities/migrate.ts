@@ -1,9 +1,13 @@
-/** Brings a database to this version's shape: numbered SQL files, each run once, by one worker at a time. */
+/**
+ * Brings a database to this version's shape, one worker at a time: numbered SQL files for tables, each run once, then
+ * the functions, replaced when their text changed.
+ */
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { ActGuardError } from '../governance/errors.ts';
+import { applyFunctions, functionsDigest, readFunctionsMark } from './functions.ts';
 import { asUnavailable, databasePlace } from './postgres.ts';
 
 const DIRECTORY = fileURLToPath(new URL('./migrations/', import.meta.url));
@@ -39,20 +43,24 @@ export async function migrate(url: string): Promise<number> {
     const before = await markerOf(client);
     const newest = codeVersion();
     if (typeof before === 'number' && before > newest) throw newerThanCode(before, newest, databasePlace(url));
-    if (before === newest) return newest;
-    const run = await loadRunner();
-    await run({
-      dbClient: client,
-      dir: DIRECTORY,
-      direction: 'up',
-      migrationsSchema: SCHEMA,
-      createMigrationsSchema: true,
-      migrationsTable: TABLE,
-      noLock: true, // theirs does not wait
-      singleTransaction: false,
-      log: () => undefined,
-    });
+    if (before !== newest) await runMissing(client);
+    await applyFunctions(client, databasePlace(url));
     return newest;
+  });
+}
+
+async function runMissing(client: pg.Client): Promise<void> {
+  const run = await loadRunner();
+  await run({
+    dbClient: client,
+    dir: DIRECTORY,
+    direction: 'up',
+    migrationsSchema: SCHEMA,
+    createMigrationsSchema: true,
+    migrationsTable: TABLE,
+    noLock: true, // theirs does not wait
+    singleTransaction: false,
+    log: () => undefined,
   });
 }
 
@@ -63,9 +71,12 @@ export async function schemaMarker(url: string): Promise<SchemaMarker> {
 
 /** Throws CONFIG_INVALID unless the database has exactly the shape that this code expects. */
 export async function requireMigrated(url: string): Promise<void> {
-  const marker = await schemaMarker(url);
   const newest = codeVersion();
-  if (marker === newest) return;
+  const { marker, functions } = await withClient(url, async (client) => {
+    const marker = await markerOf(client);
+    return { marker, functions: marker === newest ? await readFunctionsMark(client) : null };
+  });
+  if (marker === newest && functions?.digest === functionsDigest()) return;
   if (typeof marker === 'number' && marker > newest) throw newerThanCode(marker, newest, databasePlace(url));
   throw new ActGuardError('CONFIG_INVALID', `the database at ${databasePlace(url)} has not been migrated`, {
     details: { database: marker, code: newest },

@@ -1,6 +1,6 @@
 /**
  * A run's transcript: one row per turn with its parent's digest, and the two round trips of a model call
- * (migrations/0003_transcripts.sql). Workflow history holds references only.
+ * (functions/transcripts.sql). Workflow history holds references only.
  */
 import { canonicalize } from '../governance/canonical.ts';
 import type { Amount } from '../governance/call.ts';

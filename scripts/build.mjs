@@ -13,7 +13,9 @@ if (!existsSync('tsconfig.build.json') || !existsSync(tsc)) {
 rmSync('dist', { recursive: true, force: true });
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
-cpSync('activities/migrations', 'dist/activities/migrations', { recursive: true });
+for (const sql of ['migrations', 'functions']) {
+  cpSync(`activities/${sql}`, `dist/activities/${sql}`, { recursive: true });
+}
 // The workflows' bundle, so that a published worker starts without webpack. Needs the Node that runs the platform.
 const bundled = spawnSync('node', ['dist/worker/bundle-main.js', 'dist/workflow-bundle.js'], { stdio: 'inherit' });
 if (bundled.status !== 0) process.stderr.write('the workflow bundle is made at worker start instead\n');

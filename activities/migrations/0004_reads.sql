@@ -1,24 +1,2 @@
--- Reading the ledger: filters, stable paging by id. Bodies come as the text whose UTF-8 bytes are kept.
-create function actguard.list_entries(p jsonb) returns setof jsonb
-language sql stable security definer set search_path = actguard, pg_temp as $$
-  select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', nullif(e.run, ''), 'seq', e.seq,
-    'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'body', convert_from(e.body, 'UTF8'), 'content', c.content)
-  from entries e left join entry_contents c on c.entry_id = e.id
-  where e.id > coalesce((p->>'after')::bigint, 0)
-    and (p->>'tenant' is null or e.tenant = p->>'tenant')
-    and (p->>'run' is null or e.run = p->>'run')
-    and (p->>'kind' is null or e.kind = p->>'kind')
-    and (p->>'call' is null or e.call = p->>'call')
-    and (p->>'tool' is null or convert_from(e.body, 'UTF8')::jsonb #>> '{data,tool}' = p->>'tool')
-  order by e.id limit least(coalesce((p->>'limit')::int, 100), 1000)
-$$;
-
--- How many entries of each kind a run has.
-create function actguard.count_entries(p_run text) returns jsonb
-language sql stable security definer set search_path = actguard, pg_temp as $$
-  select coalesce(jsonb_object_agg(kind, n), '{}'::jsonb)
-  from (select kind, count(*) as n from entries where p_run is null or run = p_run group by kind) k
-$$;
-
-revoke execute on all functions in schema actguard from public;
-grant execute on all functions in schema actguard to actguard_worker;
+-- Reads of the ledger came with functions only: functions/entries.sql.
+select 1;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import pg from 'pg';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
@@ -25,8 +25,9 @@ test('P4 a worker has no rights on people, keys, approvals and answers, only on 
   const { rows } = await client.query<{ r: string }>(`select actguard.consume_approval('a', 'r', 'c', 'e') as r`);
   expect(rows).toEqual([{ r: 'unknown' }]);
   await client.query('reset role');
-  const sql = readFileSync(new URL('../../activities/migrations/0002_approvals.sql', import.meta.url), 'utf8');
-  const ours = [...sql.matchAll(/create function actguard\.(\w+)/g)].map((m) => m[1]);
+  const folder = new URL('../../activities/functions/', import.meta.url);
+  const sql = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), 'utf8'));
+  const ours = [...sql.join('\n').matchAll(/create or replace function actguard\.(\w+)/g)].map((m) => m[1]);
   expect(ours).toContain('consume_approval');
   const open = await client.query(
     `select p.proname from pg_proc p join pg_namespace n on n.oid = p.pronamespace

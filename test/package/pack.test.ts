@@ -56,6 +56,8 @@ test('the package holds what its entries name, every migration, and no source, t
   for (const path of [...named, own.bin.actguard]) expect(packed).toContain(path.replace('./', ''));
   const migrations = readdirSync('activities/migrations').map((name) => `dist/activities/migrations/${name}`);
   expect(packed).toEqual(expect.arrayContaining(migrations));
+  const functions = readdirSync('activities/functions').map((name) => `dist/activities/functions/${name}`);
+  expect(packed).toEqual(expect.arrayContaining(functions));
   expect(
     packed.filter((path) => !/^(?:bin|dist|docs)\/|^(?:README|CHANGELOG|SECURITY)\.md$|^package\.json$/.test(path)),
   ).toEqual([]);

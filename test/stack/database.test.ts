@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 import pg from 'pg';
 import { codeVersion, migrate, requireMigrated, schemaMarker } from '../../activities/migrate.ts';
@@ -34,7 +35,7 @@ test('four workers migrate one new database at once, each migration runs once', 
     'select name, count(*) as n from actguard.migrations group by name',
   );
   await db.end();
-  expect(rows.length).toBe(codeVersion());
+  expect(rows.length).toBe(readdirSync(new URL('../../activities/migrations', import.meta.url)).length);
   expect(rows.every((row) => row.n === 1)).toBe(true);
   await requireMigrated(url);
 });
@@ -45,6 +46,26 @@ test('a database that belongs to somebody else is foreign, and reading that chan
   expect(await schemaMarker(url)).toBe('foreign');
   expect(await schemaMarker(url)).toBe('foreign');
   await expect(requireMigrated(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+});
+
+test('functions whose text changed are replaced, and a worker refuses a database where they were not', async () => {
+  const { url, drop } = await freshDatabase();
+  drops.push(drop);
+  await requireMigrated(url);
+  await sql(url, "update actguard.functions set digest = 'other'; drop function actguard.call_state(text, text)");
+  await expect(requireMigrated(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  await migrate(url);
+  await requireMigrated(url);
+  await sql(url, "select actguard.call_state('r', 'c')");
+});
+
+test('P7 functions of a newer version are left as they are: running workers need them', async () => {
+  const { url, drop } = await freshDatabase();
+  drops.push(drop);
+  await sql(url, "update actguard.functions set digest = 'other', version = '999.0.0'");
+  await expect(migrate(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID', details: { database: '999.0.0' } });
+  await sql(url, "update actguard.functions set version = '0.0.9'");
+  await migrate(url);
 });
 
 test('P7 a database newer than the code is refused and left as it is', async () => {

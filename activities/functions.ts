@@ -1,0 +1,86 @@
+/** The SQL functions of functions/*.sql: replaced in the database when their text changed. */
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type pg from 'pg';
+import { ActGuardError } from '../governance/errors.ts';
+import { packageVersion } from './version.ts';
+
+const DIRECTORY = fileURLToPath(new URL('./functions/', import.meta.url));
+
+/** What a database says about its functions; null: none were applied yet. */
+export interface FunctionsMark {
+  /** Of the package that brought them, `1.2.3`. */
+  readonly version: string;
+  /** SHA-256 over all files, hex. */
+  readonly digest: string;
+}
+
+/** All function files as one text, in the order of their names: they refer to each other, bodies are checked at use. */
+function functionsText(): string {
+  const names = readdirSync(DIRECTORY).filter((name) => name.endsWith('.sql'));
+  return names
+    .sort()
+    .map((name) => readFileSync(`${DIRECTORY}${name}`, 'utf8'))
+    .join('\n');
+}
+
+/** SHA-256 over the functions that this code brings, hex. */
+export function functionsDigest(): string {
+  return createHash('sha256').update(functionsText()).digest('hex');
+}
+
+/** What the database has; the numbered migrations must have run. */
+export async function readFunctionsMark(client: pg.Client): Promise<FunctionsMark | null> {
+  const { rows } = await client.query<{ version: string; digest: string }>(
+    'select version, digest from actguard.functions',
+  );
+  return rows[0] ?? null;
+}
+
+/**
+ * Replaces the functions, all in one transaction, unless they stand there already; the caller holds the migration lock.
+ * Throws CONFIG_INVALID where a newer version of the package brought the ones that stand there: running workers need them.
+ */
+export async function applyFunctions(client: pg.Client, where: string): Promise<void> {
+  const digest = functionsDigest();
+  const version = packageVersion();
+  const stands = await readFunctionsMark(client);
+  if (stands?.digest === digest) return;
+  if (stands && newer(stands.version, version)) {
+    throw new ActGuardError(
+      'CONFIG_INVALID',
+      `the functions of the database at ${where} are newer than this version of actguard`,
+      {
+        details: { database: stands.version, code: version },
+        hint: `install actguard ${stands.version}`,
+      },
+    );
+  }
+  await client.query('begin');
+  try {
+    await client.query('set local check_function_bodies = off');
+    await client.query(functionsText());
+    await client.query('revoke execute on all functions in schema actguard from public');
+    await client.query('grant execute on all functions in schema actguard to actguard_worker');
+    await client.query(
+      `insert into actguard.functions (version, digest) values ($1, $2)
+       on conflict (one) do update set version = excluded.version, digest = excluded.digest, applied_at = clock_timestamp()`,
+      [version, digest],
+    );
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Whether version `a` is above version `b`; by numbers, part for part. */
+function newer(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((v) => v.split(/[.-]/).map((part) => Number(part) || 0));
+  for (let i = 0; i < 3; i += 1) {
+    const difference = (left?.[i] ?? 0) - (right?.[i] ?? 0);
+    if (difference !== 0) return difference > 0;
+  }
+  return false;
+}

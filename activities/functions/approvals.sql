@@ -1,0 +1,83 @@
+-- Asks: opened, listed, ended.
+
+-- What opening an ask needs to know first: the time, and the gates that earlier asks of this call were granted.
+create or replace function actguard.ask_context(p_run text, p_call text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('nowMs', ms(clock_timestamp()), 'granted', coalesce((
+    select jsonb_agg(distinct g->>'id') from approvals a, jsonb_array_elements(a.gates) g
+    where a.run = p_run and a.call = p_call and a.state = 'granted'), '[]'::jsonb))
+$$;
+
+-- Opens an ask, or gives the one that is open for this call (a retry). Refuses: 'unknown_run', 'closed_run',
+-- 'too_many' (open asks of the run), 'again_and_again' (asks of this call), 'clock'.
+create or replace function actguard.open_approval(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare r runs; a approvals; v_ask integer; v_again boolean := true; v_expires timestamptz := to_timestamp((p->>'expiresAtMs')::bigint / 1000.0);
+begin
+  perform pg_advisory_xact_lock(hashtextextended('actguard:asks:' || (p->>'run'), 0));
+  select * into r from runs where run = p->>'run';
+  if not found or r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'refused', 'problem', 'unknown_run'); end if;
+  if r.status <> 'open' then return jsonb_build_object('kind', 'refused', 'problem', 'closed_run'); end if;
+  select * into a from approvals where run = p->>'run' and call = p->>'call' and state = 'open';
+  if not found then
+    v_again := false;
+    select count(*) + 1 into v_ask from approvals where run = p->>'run' and call = p->>'call';
+    if v_ask > (p->>'maxPerCall')::int then return jsonb_build_object('kind', 'refused', 'problem', 'again_and_again'); end if;
+    if (select count(*) from approvals where run = p->>'run' and state = 'open' and expires_at > clock_timestamp())
+      >= (p->>'maxOpen')::int then
+      return jsonb_build_object('kind', 'refused', 'problem', 'too_many');
+    end if;
+    if v_expires <= clock_timestamp() or v_expires > clock_timestamp() + ms_interval((p->>'ttlMs')::bigint + (p->>'skewMs')::bigint) then
+      return jsonb_build_object('kind', 'refused', 'problem', 'clock');
+    end if;
+    insert into approvals (approval, tenant, run, call, ask, nonce, request, content, gates, title, expires_at)
+    values (p->>'approval', r.tenant, r.run, p->>'call', v_ask, p->>'nonce', convert_to(p->>'request', 'UTF8'), p->'content',
+      p->'gates', p->>'title', v_expires)
+    returning * into a;
+    perform append_entries(p->'entries');
+  end if;
+  return jsonb_build_object('kind', 'opened', 'again', v_again, 'approvalId', a.approval, 'nonce', a.nonce,
+    'expiresAtMs', ms(a.expires_at), 'title', a.title,
+    'gates', (select jsonb_agg(g->>'id') from jsonb_array_elements(a.gates) g));
+end $$;
+
+-- Ends an ask that nobody answered in time ('expired') or that is not wanted any more ('withdrawn', also after a
+-- yes that was not used). Answers with the state that the ask is in now; null: there is no such ask.
+create or replace function actguard.end_approval(p jsonb) returns text
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare a approvals;
+begin
+  select * into a from approvals where approval = p->>'approval' and run = p->>'run' for update;
+  if not found then return null; end if;
+  if a.state = 'open' or (a.state = 'granted' and p->>'outcome' = 'withdrawn') then
+    update approvals set state = p->>'outcome', ended_at = clock_timestamp() where approval = a.approval;
+    perform append_entries(p->'entries');
+    return p->>'outcome';
+  end if;
+  return a.state;
+end $$;
+
+-- Asks for people: p = { tenant?, state? }, at most 200, newest first.
+create or replace function actguard.list_approvals(p jsonb) returns setof jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('approvalId', a.approval, 'tenant', a.tenant, 'run', a.run, 'call', a.call, 'title', a.title,
+    'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
+    'openedAtMs', ms(a.opened_at), 'expiresAtMs', ms(a.expires_at), 'invalidAnswers', a.invalid_answers,
+    'gates', (select jsonb_agg(g->>'id') from jsonb_array_elements(a.gates) g),
+    'answers', (select count(*) from answers n where n.approval = a.approval))
+  from approvals a
+  where (p->>'tenant' is null or a.tenant = p->>'tenant')
+    and (p->>'state' is null or (a.state = p->>'state' and (a.state <> 'open' or a.expires_at > clock_timestamp())))
+  order by a.opened_at desc limit 200
+$$;
+
+-- One ask as an approver reads it; null: there is none.
+create or replace function actguard.read_approval(p_approval text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('approvalId', a.approval, 'nonce', a.nonce, 'run', a.run, 'workflowId', r.workflow_id, 'title', a.title,
+    'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
+    'request', convert_from(a.request, 'UTF8'), 'content', a.content,
+    'answers', (select coalesce(jsonb_agg(jsonb_build_object('person', n.person, 'decision', n.decision,
+      'atMs', ms(n.answered_at))), '[]'::jsonb) from answers n where n.approval = a.approval))
+  from approvals a join runs r using (run) where a.approval = p_approval
+$$;

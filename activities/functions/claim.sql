@@ -1,0 +1,148 @@
+-- The claim: one transaction, one round trip.
+
+-- The claim: one transaction, one round trip. Looks at everything in the order of guards.md O1, takes at the end,
+-- so that a refusal at any step spends nothing (O2). With `look` it only looks.
+create or replace function actguard.claim(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare
+  r runs; own calls; other calls; b breakers; v_hits timestamptz[]; v_now timestamptz; v_text text; v_freeze jsonb;
+  v_period interval; v_probe boolean := false; v_lease interval := ms_interval((p->>'leaseMs')::bigint);
+  v_key text := p #>> '{key,hash}'; v_scope text := coalesce(p #>> '{key,scope}', '');
+begin
+  perform append_entries(coalesce(p->'before', '[]'::jsonb));
+  perform share_control(p->>'tenant');
+  v_text := check_run(p->>'run', p->>'temporalRun', p->>'continuedFrom');
+  if v_text <> 'ok' then return jsonb_build_object('kind', 'run', 'problem', v_text); end if;
+  select * into r from runs where run = p->>'run';
+  if r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'run', 'problem', 'unknown'); end if;
+
+  -- this call itself: its own result, for ever
+  select * into own from calls where run = p->>'run' and call = p->>'call' for update;
+  v_now := clock_timestamp();
+  if own.run is not null then
+    if own.args_digest <> p->>'argsDigest' or own.tool <> p->>'tool' then
+      return jsonb_build_object('kind', 'conflict', 'run', own.run, 'call', own.call);
+    end if;
+    if own.state in ('succeeded', 'failed') then
+      return jsonb_build_object('kind', 'own', 'state', own.state, 'result', own.result);
+    end if;
+    if own.state = 'claimed' and own.lease_until > v_now then
+      return jsonb_build_object('kind', 'busy', 'leaseLeftMs', ms(own.lease_until) - ms(v_now) + 1);
+    end if;
+  end if;
+
+  v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, p->>'tool');
+  if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
+
+  if own.run is not null then
+    if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;
+    -- takeover by compare-and-set, or the next attempt: one call keeps its slot, its probe and its approval (D6)
+    update calls set token = p->>'token', lease_until = v_now + v_lease, attempts = attempts + 1, last_claim_at = v_now, state = 'claimed'
+      where run = own.run and call = own.call;
+    if own.probe then
+      update breakers set probe_token = p->>'token', probe_until = v_now + v_lease
+      where breaker = own.breaker and probe_token = own.token;
+    end if;
+    return jsonb_build_object('kind', 'claimed', 'again', own.state, 'attempts', own.attempts + 1, 'failures', own.failures,
+      'claimedAtMs', ms(own.claimed_at), 'lastClaimMs', ms(own.last_claim_at), 'nowMs', ms(v_now), 'result', own.result);
+  end if;
+
+  -- this effect already done, by another call
+  if v_key is not null then
+    select * into other from calls
+      where tenant = r.tenant and tool = p->>'tool' and key_scope = v_scope and key_hash = v_key for update;
+    v_now := clock_timestamp();
+    if other.run is not null and other.key_expires_at is not null and other.key_expires_at <= v_now then
+      if p->>'look' is null then
+        update calls set key_hash = null where run = other.run and call = other.call;
+      end if;
+      other := null;
+    end if;
+    if other.run is not null then
+      if other.args_digest <> p->>'argsDigest' then
+        return jsonb_build_object('kind', 'conflict', 'run', other.run, 'call', other.call);
+      end if;
+      return jsonb_build_object('kind', 'duplicate', 'run', other.run, 'call', other.call, 'state',
+        case when other.state in ('claimed', 'retrying') and other.lease_until <= v_now then 'unknown' else other.state end,
+        'result', other.result);
+    end if;
+  end if;
+
+  -- rate limit, then breaker: looked at under their row locks
+  if jsonb_typeof(p->'rate') = 'object' then
+    v_period := ms_interval((p #>> '{rate,periodMs}')::bigint);
+    insert into rate_slots (bucket, hits) values (p #>> '{rate,bucket}', '{}') on conflict do nothing;
+    select hits into v_hits from rate_slots where bucket = p #>> '{rate,bucket}' for update;
+    v_now := clock_timestamp();
+    v_hits := array(select h from unnest(v_hits) h where h > v_now - v_period order by h);
+    if cardinality(v_hits) >= (p #>> '{rate,maxCalls}')::int then
+      -- the oldest of the last maxCalls hits has to leave the window
+      return jsonb_build_object('kind', 'rate', 'retryAfterMs', greatest(1, ceil(extract(epoch from
+        (v_hits[cardinality(v_hits) - (p #>> '{rate,maxCalls}')::int + 1] + v_period - v_now)) * 1000)::bigint));
+    end if;
+  end if;
+  if jsonb_typeof(p->'breaker') = 'object' then
+    insert into breakers (breaker) values (p #>> '{breaker,key}') on conflict do nothing;
+    select * into b from breakers where breaker = p #>> '{breaker,key}' for update;
+    v_now := clock_timestamp();
+    if b.opened_at is not null then
+      if v_now < b.opened_at + ms_interval((p #>> '{breaker,resetMs}')::bigint) then
+        return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.opened_at) + (p #>> '{breaker,resetMs}')::bigint);
+      elsif b.probe_until is not null and b.probe_until > v_now then
+        return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.probe_until));
+      end if;
+      v_probe := true;
+    end if;
+  end if;
+  if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;
+
+  if p->>'approval' is not null then
+    v_text := consume_approval(p->>'approval', p->>'run', p->>'call', coalesce(v_key, ''));
+    if v_text <> 'ok' then return jsonb_build_object('kind', 'approval', 'problem', v_text); end if;
+  end if;
+
+  begin
+    insert into calls (run, call, seq, tenant, tool, effect, args_digest, state, token, lease_until, key_scope, key_hash,
+      on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at)
+    values (p->>'run', p->>'call', (p->>'seq')::int, r.tenant, p->>'tool', p->>'effect', p->>'argsDigest', 'claimed', p->>'token',
+      v_now + v_lease, v_scope, v_key, p #>> '{key,onDuplicate}', (p->>'settlesWithinMs')::bigint, p #>> '{breaker,key}', v_probe,
+      p->'reserved', p->>'approval', v_now, v_now);
+  exception when unique_violation then
+    raise exception 'actguard: claimed at the same moment' using errcode = '40001'; -- the caller looks again
+  end;
+  if jsonb_typeof(p->'rate') = 'object' then
+    update rate_slots set hits = v_hits || v_now where bucket = p #>> '{rate,bucket}';
+  end if;
+  if v_probe then
+    update breakers set probe_token = p->>'token', probe_until = v_now + v_lease where breaker = b.breaker;
+  end if;
+  perform append_entries(p->'entries');
+  return jsonb_build_object('kind', 'claimed', 'again', null, 'attempts', 1, 'failures', 0, 'claimedAtMs', ms(v_now),
+    'lastClaimMs', ms(v_now), 'nowMs', ms(v_now));
+end $$;
+
+-- Renews a claim and, with it, the breaker's probe. False: somebody else holds it now.
+create or replace function actguard.renew_claim(p_run text, p_call text, p_token text, p_lease_ms bigint) returns boolean
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare v_until timestamptz := clock_timestamp() + ms_interval(p_lease_ms); v_breaker text;
+begin
+  update calls set lease_until = v_until where run = p_run and call = p_call and token = p_token and state = 'claimed'
+    returning breaker into v_breaker;
+  if not found then return false; end if;
+  if v_breaker is not null then
+    update breakers set probe_until = v_until where breaker = v_breaker and probe_token = p_token;
+  end if;
+  return true;
+end $$;
+
+-- The state of a call; null: it was never claimed.
+create or replace function actguard.call_state(p_run text, p_call text) returns text
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select state from calls where run = p_run and call = p_call
+$$;
+
+-- What a question is about.
+create or replace function actguard.call_brief(p_run text, p_call text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('seq', seq, 'tool', tool, 'state', state) from calls where run = p_run and call = p_call
+$$;

@@ -1,0 +1,37 @@
+-- The ledger: entries are written here and nowhere else; writing twice is harmless.
+
+create or replace function actguard.append_entries(p_entries jsonb) returns void
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare e jsonb; new_id bigint;
+begin
+  for e in select value from jsonb_array_elements(p_entries) loop
+    insert into entries (tenant, run, key, kind, seq, call, body)
+    values (e->>'tenant', coalesce(e->>'run', ''), e->>'key', e->>'kind', (e->>'seq')::int, e->>'call', convert_to(e->>'body', 'UTF8'))
+    on conflict (run, tenant, key) do nothing returning id into new_id;
+    if new_id is not null and jsonb_typeof(e->'content') = 'object' then
+      insert into entry_contents (entry_id, content) values (new_id, e->'content');
+    end if;
+  end loop;
+end $$;
+
+-- Reading the ledger: filters, stable paging by id. Bodies come as the text whose UTF-8 bytes are kept.
+create or replace function actguard.list_entries(p jsonb) returns setof jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', nullif(e.run, ''), 'seq', e.seq,
+    'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'body', convert_from(e.body, 'UTF8'), 'content', c.content)
+  from entries e left join entry_contents c on c.entry_id = e.id
+  where e.id > coalesce((p->>'after')::bigint, 0)
+    and (p->>'tenant' is null or e.tenant = p->>'tenant')
+    and (p->>'run' is null or e.run = p->>'run')
+    and (p->>'kind' is null or e.kind = p->>'kind')
+    and (p->>'call' is null or e.call = p->>'call')
+    and (p->>'tool' is null or convert_from(e.body, 'UTF8')::jsonb #>> '{data,tool}' = p->>'tool')
+  order by e.id limit least(coalesce((p->>'limit')::int, 100), 1000)
+$$;
+
+-- How many entries of each kind a run has.
+create or replace function actguard.count_entries(p_run text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select coalesce(jsonb_object_agg(kind, n), '{}'::jsonb)
+  from (select kind, count(*) as n from entries where p_run is null or run = p_run group by kind) k
+$$;

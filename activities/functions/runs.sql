@@ -1,0 +1,52 @@
+-- Runs and their grants.
+
+-- Whether this Temporal run may act for this run: 'ok', 'unknown' (never opened), 'closed', 'reset' (another Temporal
+-- run than the one it was opened with and not its continuation).
+create or replace function actguard.check_run(p_run text, p_temporal_run text, p_continued_from text default null) returns text
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare r runs;
+begin
+  select * into r from runs where run = p_run;
+  if not found then return 'unknown'; end if;
+  if r.temporal_run <> p_temporal_run then
+    if p_continued_from is null or r.temporal_run <> p_continued_from then return 'reset'; end if;
+    update runs set temporal_run = p_temporal_run where run = p_run and temporal_run = p_continued_from;
+    if not found then return 'reset'; end if;
+  end if;
+  if r.status <> 'open' then return 'closed'; end if;
+  return 'ok';
+end $$;
+
+-- Opens a run once. Answers 'opened', 'again' (the same Temporal run asks twice) or 'taken'.
+create or replace function actguard.open_run(p jsonb) returns text
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare r runs;
+begin
+  insert into runs (run, tenant, user_id, agent, mode, workflow_id, temporal_run, grant_json)
+  values (p->>'run', p->>'tenant', p->>'user', p->>'agent', p->>'mode', p->>'workflowId', p->>'temporalRun', p->'grant')
+  on conflict (run) do nothing;
+  if not found then
+    select * into r from runs where run = p->>'run';
+    if r.temporal_run = p->>'temporalRun' and r.workflow_id = p->>'workflowId' then return 'again'; end if;
+    return 'taken';
+  end if;
+  perform append_entries(p->'entries');
+  return 'opened';
+end $$;
+
+create or replace function actguard.read_grant(p_run text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('grant', grant_json, 'workflowId', workflow_id, 'status', status,
+    'openedAtMs', floor(extract(epoch from opened_at) * 1000)) from runs where run = p_run
+$$;
+
+-- Entries of the workflow's own and, at the end, the close.
+create or replace function actguard.record_run(p jsonb) returns void
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+begin
+  perform append_entries(p->'entries');
+  if p->>'status' is not null then
+    update runs set status = p->>'status', last_seq = (p->>'lastSeq')::int, closed_at = clock_timestamp()
+    where run = p->>'run' and status = 'open';
+  end if;
+end $$;

@@ -1,0 +1,9 @@
+-- Milliseconds and timestamps.
+
+create or replace function actguard.ms(p timestamptz) returns bigint language sql immutable as $$
+  select floor(extract(epoch from p) * 1000)::bigint
+$$;
+
+create or replace function actguard.ms_interval(p bigint) returns interval language sql immutable as $$
+  select make_interval(secs => p / 1000.0)
+$$;

@@ -1,0 +1,86 @@
+-- Model calls, and transcripts by reference.
+
+-- Stored results of calls, for the model: { "<ref>": result }. A call of another run is read only within the tenant
+-- (a repeated effect answers with the first result).
+create or replace function actguard.read_results(p_tenant text, p_refs jsonb) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select coalesce(jsonb_object_agg(w.ref->>'ref', jsonb_build_object('state', c.state, 'result', c.result)), '{}'::jsonb)
+  from jsonb_array_elements(p_refs) as w(ref)
+  join calls c on c.run = w.ref->>'run' and c.call = w.ref->>'call' and c.tenant = p_tenant
+$$;
+
+-- The start of a model call: one transaction, one round trip. Answers
+--   run { problem } | frozen { freeze } | finished { result } | lost | conflict | started { turns, results }.
+-- `lost`: an earlier attempt started and left no outcome; it may have been sent, so nothing is sent again.
+create or replace function actguard.start_model_call(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare r runs; m model_calls; v_text text; v_freeze jsonb;
+begin
+  perform append_entries(coalesce(p->'before', '[]'::jsonb));
+  perform share_control(p->>'tenant');
+  v_text := check_run(p->>'run', p->>'temporalRun', p->>'continuedFrom');
+  if v_text <> 'ok' then return jsonb_build_object('kind', 'run', 'problem', v_text); end if;
+  select * into r from runs where run = p->>'run';
+  if r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'run', 'problem', 'unknown'); end if;
+
+  select * into m from model_calls where run = r.run and call = p->>'call' for update;
+  if found then
+    update model_calls set attempt = attempt + 1 where run = m.run and call = m.call;
+    if m.turn <> (p->>'turn')::int or m.seq <> (p->>'seq')::int then return jsonb_build_object('kind', 'conflict'); end if;
+    if m.state <> 'started' then return jsonb_build_object('kind', 'finished', 'result', m.result); end if;
+    update model_calls set state = 'lost', result = p->>'lostResult', finished_at = clock_timestamp()
+      where run = m.run and call = m.call;
+    perform append_entries(p->'lostEntries');
+    return jsonb_build_object('kind', 'lost');
+  end if;
+
+  v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, null);
+  if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
+  begin
+    insert into model_calls (run, call, seq, turn, model, reserved)
+    values (r.run, p->>'call', (p->>'seq')::int, (p->>'turn')::int, p->>'model', p->'reserved');
+  exception when unique_violation then
+    raise exception 'actguard: started at the same moment' using errcode = '40001'; -- Temporal tries again
+  end;
+  perform append_entries(p->'entries');
+  return jsonb_build_object('kind', 'started',
+    'turns', coalesce((select jsonb_agg(jsonb_build_object('turn', t.turn, 'messages', t.messages, 'digest', t.digest, 'parent', t.parent)
+      order by t.turn) from transcripts t where t.run = r.run), '[]'::jsonb),
+    'results', read_results(r.tenant, p->'refs'));
+end $$;
+
+-- The outcome. Answers ok; late (the call was given up meanwhile: its bill is kept, its answer is not used);
+-- conflict (the turn stands already, or does not follow from the last one); gone.
+create or replace function actguard.finish_model_call(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare m model_calls; v_last transcripts; t jsonb := p->'transcript';
+begin
+  select * into m from model_calls where run = p->>'run' and call = p->>'call' for update;
+  if not found then return jsonb_build_object('kind', 'gone'); end if;
+  if m.state <> 'started' then
+    perform append_entries(p->'lateEntries');
+    return jsonb_build_object('kind', 'late');
+  end if;
+  if jsonb_typeof(t) = 'object' then
+    select * into v_last from transcripts where run = m.run order by turn desc limit 1;
+    if (v_last.run is not null and v_last.turn >= m.turn) or v_last.digest is distinct from t->>'parent' then
+      update model_calls set state = 'failed', usage = p->'usage', result = p->>'conflictResult', finished_at = clock_timestamp()
+        where run = m.run and call = m.call;
+      perform append_entries(p->'conflictEntries');
+      return jsonb_build_object('kind', 'conflict');
+    end if;
+    insert into transcripts (run, turn, messages, digest, parent, bytes, call)
+    values (m.run, m.turn, t->>'messages', t->>'digest', t->>'parent', (t->>'bytes')::int, m.call);
+  end if;
+  update model_calls set state = p->>'state', usage = p->'usage', result = p->>'result', finished_at = clock_timestamp()
+    where run = m.run and call = m.call;
+  perform append_entries(p->'entries');
+  return jsonb_build_object('kind', 'ok');
+end $$;
+
+-- A run's transcript, oldest turn first.
+create or replace function actguard.read_transcript(p_run text) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select coalesce(jsonb_agg(jsonb_build_object('turn', t.turn, 'messages', t.messages, 'digest', t.digest, 'parent', t.parent)
+    order by t.turn), '[]'::jsonb) from transcripts t where t.run = p_run
+$$;

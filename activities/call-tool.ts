@@ -13,7 +13,7 @@ import { answerOf, ask, ownCall, unreachable } from './answers.ts';
 import { loadGrantedApproval, type GrantedApproval } from './approvals.ts';
 import { callEntry, committed, deniedEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import { claim, type ClaimRequest } from './claim.ts';
-import { resolveCredentials, type Credential } from './credentials.ts';
+import { credentialNames, resolveCredentials, type Credential } from './credentials.ts';
 import { checkGuards, decidePolicy, parseArguments } from './decide.ts';
 import { effectKey, rateOf } from './effect-key.ts';
 import { appendEntries } from './ledger.ts';
@@ -172,7 +172,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
           ...decided,
           ...started.data,
           reserved: { usdMicros: input.reserved.usdMicros, tokens: input.reserved.tokens, calls: input.reserved.calls },
-          credentials: credentials.map((c) => c.ref.name),
+          ...credentialNames(credentials),
         },
         { ...started.content, request: decision.request },
       ),

@@ -1,8 +1,10 @@
 /** Credentials: resolved in the worker at the moment of use, after policy said yes and before the claim. */
 import type { SecretRef } from '../define/types.ts';
 import { ActGuardError } from '../governance/errors.ts';
+import type { JsonObject } from '../governance/json.ts';
 import { MIN_SECRET_BYTES } from '../governance/limits.ts';
 import type { SecretSource } from './deps.ts';
+import { derivedForms } from './inject.ts';
 import type { SecretSet } from './scrub.ts';
 
 /** A resolved credential: lives in memory for one call. */
@@ -33,8 +35,10 @@ export async function resolveCredentials(
         details: { name: ref.name },
       });
     } else {
+      const credential = { localName, ref, value };
       known.add(value);
-      found.push({ localName, ref, value });
+      for (const form of derivedForms(credential)) known.add(form);
+      found.push(credential);
     }
   }
   if (missing.length > 0) {
@@ -44,6 +48,15 @@ export async function resolveCredentials(
     });
   }
   return found;
+}
+
+/** What the claim's entry says of a call's credentials: their names, and which of them its own code may get. */
+export function credentialNames(credentials: readonly Credential[]): JsonObject {
+  const revealable = credentials.filter((c) => c.ref.reveal).map((c) => c.ref.name);
+  return {
+    credentials: credentials.map((c) => c.ref.name),
+    ...(revealable.length === 0 ? {} : { revealable }),
+  };
 }
 
 /** Secrets from the environment as it was when the worker started; they are removed from `process.env` after that. */

@@ -1,10 +1,13 @@
 /**
- * `ctx.fetch`: throws on a failing status, sets the receiver's key header, injects a credential for its own host only,
+ * `ctx.fetch`: throws on a failing status, sets the receiver's key header, injects a credential where it is bound to,
  * follows no redirect, and writes nothing once the claim's time is over. It keeps account of what left the machine, so
- * that a failure can be judged (EX4).
+ * that a failure can be judged (EX4), and of the credentials that went along.
  */
-import { ActGuardError } from '../governance/errors.ts';
+import { ActGuardError, isActGuardError } from '../governance/errors.ts';
+import { MAX_SECRET_USES } from '../governance/limits.ts';
 import type { Credential } from './credentials.ts';
+import { inject, type Outgoing, type SecretUse } from './inject.ts';
+import type { Network } from './network.ts';
 import { unwatched } from './watch-sockets.ts';
 
 /** What a call's requests did. */
@@ -17,6 +20,8 @@ export interface Traffic {
   lastStatus: number | null;
   /** Requests that were answered with a status. */
   answered: number;
+  /** Each use of a secret once. */
+  readonly uses: SecretUse[];
 }
 
 /** A failing status, as `ctx.fetch` throws it. `body` is at most 2 KB of text. */
@@ -32,6 +37,7 @@ export class HttpStatusError extends Error {
 }
 
 export interface GuardedFetchOptions {
+  readonly network: Network;
   readonly credentials: readonly Credential[];
   /** The receiver's key header and its value, for writes whose receiver honours one. */
   readonly keyHeader: { readonly header: string; readonly value: string } | null;
@@ -43,24 +49,26 @@ export interface GuardedFetchOptions {
 
 /** Codes of errors that say that a request never reached its receiver. */
 const NEVER_LEFT =
-  /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|ERR_INVALID_URL|ERR_INVALID_ARG_.*)$/;
+  /^(HOST_FORBIDDEN|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|ERR_INVALID_URL|ERR_INVALID_ARG_.*)$/;
 const MAX_ERROR_BODY_BYTES = 2048;
+const METHODS = ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** Makes `ctx.fetch` for one attempt of one call. */
 export function guardedFetch(
   options: GuardedFetchOptions,
 ): (input: string | URL, init?: RequestInit) => Promise<Response> {
   return async (input, init = {}) => {
-    const url = requestUrl(input);
+    const url = options.network.url(input);
+    const shown = url.href; // before a secret joins it
     const headers = new Headers(init.headers);
-    for (const { ref, value } of options.credentials) {
-      if (hostMatches(ref.host, url))
-        headers.set(
-          ref.header,
-          ref.format.replace('{}', () => value),
-        );
+    // another name than the one connected to could lead a shared front to hand the credential to somebody else
+    headers.delete('host');
+    const request: Outgoing = { url, method: methodOf(init.method), headers, body: init.body ?? null };
+    const uses = inject(request, options.credentials);
+    if (options.keyHeader && !isReadMethod(request.method)) {
+      headers.set(options.keyHeader.header, options.keyHeader.value);
     }
-    if (options.keyHeader && !isReadMethod(init.method)) headers.set(options.keyHeader.header, options.keyHeader.value);
+    const dispatcher = await options.network.dispatcher(url);
     const { traffic } = options;
     if (options.signal.aborted || performance.now() >= options.notAfter()) {
       throw new ActGuardError('DEADLINE_EXCEEDED', 'this call is over: nothing is sent any more', {
@@ -69,14 +77,19 @@ export function guardedFetch(
     }
     traffic.sent += 1;
     traffic.lastStatus = null;
+    for (const use of uses) noteUse(traffic.uses, use);
     const signal = init.signal ? AbortSignal.any([init.signal, options.signal]) : options.signal;
     let response: Response;
     try {
-      response = await unwatched(() => fetch(url, { ...init, headers, signal, redirect: 'manual' }));
+      const { method, body } = request;
+      response = await unwatched(() =>
+        fetch(url, { ...init, method, body, headers, signal, redirect: 'manual', dispatcher }),
+      );
     } catch (error) {
       if (neverLeft(error)) traffic.neverLeft += 1;
-      throw error;
+      throw forbiddenIn(error) ?? error;
     }
+    Object.defineProperty(response, 'url', { value: shown });
     traffic.answered += 1;
     traffic.lastStatus = response.status;
     if (response.status >= 300 && response.status < 400) {
@@ -106,33 +119,27 @@ export function neverLeft(error: unknown): boolean {
   return false;
 }
 
-function requestUrl(input: string | URL): URL {
-  const url = new URL(input);
-  const loopback = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && loopback)) {
-    throw new ActGuardError(
-      'HOST_FORBIDDEN',
-      `\`${url.protocol}//${url.host}\` is not sent to: https only, http on loopback`,
-      {
-        details: { host: url.host },
-      },
-    );
+/** A refusal of the address, which fetch wraps into an error of its own. */
+function forbiddenIn(error: unknown): ActGuardError | null {
+  for (let e = error, depth = 0; e instanceof Error && depth < 8; e = e.cause, depth += 1) {
+    if (isActGuardError(e)) return e;
   }
-  if (url.username || url.password) {
-    throw new ActGuardError('HOST_FORBIDDEN', 'addresses with a user name in them are not sent to', {
-      details: { host: url.host },
-    });
-  }
-  return url;
+  return null;
 }
 
-/** `payments.example` means its default port; `localhost:4010` exactly that one. */
-function hostMatches(host: string, url: URL): boolean {
-  return url.host === host;
+function noteUse(uses: SecretUse[], use: SecretUse): void {
+  if (uses.some((u) => u.name === use.name && u.host === use.host && u.method === use.method)) return;
+  if (uses.length < MAX_SECRET_USES) uses.push(use);
 }
 
-function isReadMethod(method = 'GET'): boolean {
-  return ['GET', 'HEAD', 'OPTIONS'].includes(method.toUpperCase());
+/** As it goes over the wire: fetch itself writes the usual ones in capitals and leaves the others. */
+function methodOf(method = 'GET'): string {
+  const upper = method.toUpperCase();
+  return METHODS.includes(upper) ? upper : method;
+}
+
+function isReadMethod(method: string): boolean {
+  return ['GET', 'HEAD', 'OPTIONS'].includes(method);
 }
 
 async function errorBody(response: Response): Promise<string> {

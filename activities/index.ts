@@ -13,6 +13,7 @@ import type { Deps } from './deps.ts';
 import { toFailure } from './failures.ts';
 import { changeFreeze } from './freezes.ts';
 import { Grants } from './grant.ts';
+import { networkOf } from './network.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { record } from './record.ts';
@@ -31,6 +32,7 @@ export function shareCalls(deps: Deps): CallShared {
     grants: new Grants(deps.db),
     tools,
     secrets: deps.known,
+    network: networkOf(deps.config, deps.dev),
     provers: (kind) => byKind.get(kind) ?? [],
   };
 }

@@ -5,6 +5,7 @@ import type { CallFrame } from './call-entries.ts';
 import type { ClaimRequest } from './claim.ts';
 import type { Deps } from './deps.ts';
 import type { Grant, Grants } from './grant.ts';
+import type { Network } from './network.ts';
 import type { SecretSet } from './scrub.ts';
 
 /** Which Temporal activity this is, and how it reports. */
@@ -23,6 +24,7 @@ export interface CallShared {
   readonly grants: Grants;
   readonly tools: ReadonlyMap<string, Tool>;
   readonly secrets: SecretSet;
+  readonly network: Network;
   /** Tools that prove a kind, for hints. */
   readonly provers: (kind: string) => readonly string[];
 }

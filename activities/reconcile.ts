@@ -8,7 +8,9 @@ import { LEASE_MS } from '../governance/limits.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { renewClaim, type ClaimAnswer } from './claim.ts';
 import type { Credential } from './credentials.ts';
+import type { SecretUse } from './inject.ts';
 import { judge, type Verdict } from './judge.ts';
+import { recordReveal } from './reveal.ts';
 import { runTool, type Attempt } from './run-tool.ts';
 
 type Claimed = Extract<ClaimAnswer, { kind: 'claimed' }>;
@@ -20,13 +22,14 @@ export async function reconcileCall(
   credentials: readonly Credential[],
   info: CallInfo,
   claimAskedAt: number,
-): Promise<{ verdict: Verdict; resolved: JsonObject | null }> {
+): Promise<{ verdict: Verdict; resolved: JsonObject | null; uses: readonly SecretUse[] }> {
   const { tool } = prepared;
   const { reconcile } = tool.code;
   if (!reconcile)
     return {
       verdict: unknown(prepared, `the worker of ${tool.name} stopped before it recorded an outcome`),
       resolved: null,
+      uses: [],
     };
   const asking = {
     ...tool,
@@ -39,6 +42,8 @@ export async function reconcileCall(
     identity: { run: prepared.claim.run, call: prepared.claim.call, ...prepared.grant.principal },
     idempotencyKey: prepared.idempotencyKey,
     credentials,
+    network: shared.network,
+    recordReveal: (name) => recordReveal(shared.deps, prepared.frame, name, claimed.attempts),
     claimAskedAt,
     renew: () => renewClaim(shared.deps.db, prepared.claim.run, prepared.claim.call, prepared.claim.token, LEASE_MS),
     heartbeat: info.heartbeat,
@@ -47,9 +52,10 @@ export async function reconcileCall(
       shared.deps.log('info', shared.secrets.text(message), data === undefined ? undefined : shared.secrets.json(data)),
   });
   const answer = readAnswer(attempt);
+  const { uses } = attempt;
   if (answer.kind === 'happened') {
     const verdict = judge(tool, { kind: 'returned', output: answer.result }, shared.secrets);
-    return { verdict: { ...verdict, breaker: 'none' }, resolved: { resolvedBy: 'reconcile' } };
+    return { verdict: { ...verdict, breaker: 'none' }, resolved: { resolvedBy: 'reconcile' }, uses };
   }
   const settledAtMs = claimed.lastClaimMs + tool.manifest.timeoutMs + tool.manifest.settlesWithinMs;
   if (answer.kind === 'neverWill' && claimed.nowMs >= settledAtMs) {
@@ -62,11 +68,12 @@ export async function reconcileCall(
       },
       shared.secrets,
     );
-    return { verdict: { ...verdict, breaker: 'none' }, resolved: { resolvedBy: 'reconcile' } };
+    return { verdict: { ...verdict, breaker: 'none' }, resolved: { resolvedBy: 'reconcile' }, uses };
   }
   return {
     verdict: unknown(prepared, `the receiver of ${tool.name} cannot say yet whether it happened`),
     resolved: null,
+    uses,
   };
 }
 

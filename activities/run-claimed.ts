@@ -7,8 +7,10 @@ import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { renewClaim, writeLateOutcome, writeOutcome, type ClaimAnswer, type StoredResult } from './claim.ts';
 import type { Credential } from './credentials.ts';
 import { retryLater } from './failures.ts';
+import type { SecretUse } from './inject.ts';
 import { judge, type Verdict } from './judge.ts';
 import { reconcileCall } from './reconcile.ts';
+import { recordReveal, usedEntries } from './reveal.ts';
 import { doneResult } from './refusals.ts';
 import { runTool } from './run-tool.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
@@ -29,7 +31,7 @@ export async function runClaimed(
   const ambiguous = tool.manifest.effect === 'write' && (claimed.again === 'claimed' || claimed.again === 'unknown');
   if (ambiguous && !receiverStillKnows(prepared, claimed)) {
     const reconciled = await reconcileCall(shared, prepared, claimed, credentials, info, claimAskedAt);
-    return finish(shared, prepared, claimed, reconciled.verdict, reconciled.resolved, input);
+    return finish(shared, prepared, claimed, reconciled.verdict, reconciled.resolved, input, reconciled.uses);
   }
   const { deps } = shared;
   const attempt = await runTool({
@@ -38,6 +40,8 @@ export async function runClaimed(
     identity: { run: input.run, call: input.call, ...prepared.grant.principal },
     idempotencyKey: prepared.idempotencyKey,
     credentials,
+    network: shared.network,
+    recordReveal: (name) => recordReveal(deps, prepared.frame, name, claimed.attempts),
     claimAskedAt,
     renew: () => renewClaim(deps.db, input.run, input.call, prepared.claim.token, LEASE_MS),
     heartbeat: info.heartbeat,
@@ -48,10 +52,11 @@ export async function runClaimed(
   const verdict = judge(tool, attempt, shared.secrets);
   const delayMs = retryDelay(prepared, claimed, verdict, input, info);
   if (delayMs !== null) {
-    await write(shared, prepared, verdict, verdict.state === 'failed' ? 'retrying' : 'unknown', null, []);
+    const used = usedEntries(prepared.frame, attempt.uses, claimed.attempts);
+    await write(shared, prepared, verdict, verdict.state === 'failed' ? 'retrying' : 'unknown', null, used);
     throw retryLater(errorOf(verdict)?.message ?? 'the tool failed', delayMs, 'TOOL_FAILED');
   }
-  return finish(shared, prepared, claimed, verdict, null, input);
+  return finish(shared, prepared, claimed, verdict, null, input, attempt.uses);
 }
 
 /** The receiver honours our key, and its memory of the first send has not run out. */
@@ -91,6 +96,7 @@ async function finish(
   verdict: Verdict,
   resolved: JsonObject | null,
   input: CallToolInput,
+  uses: readonly SecretUse[],
 ): Promise<CallToolResult> {
   const provedAtMs = Date.now();
   const facts = verdict.facts.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
@@ -112,6 +118,7 @@ async function finish(
       ...(error ? { code: error.code } : {}),
       ...(facts.length > 0 ? { facts: facts.length } : {}),
       ...(resolved ?? {}),
+      ...(uses.length > 0 ? { uses: uses.map((use) => ({ ...use })) } : {}),
       ...shown.data,
     },
     error ? { ...shown.content, error: error as unknown as Json } : shown.content,

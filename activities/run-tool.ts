@@ -4,6 +4,9 @@ import { HEARTBEAT_TIMEOUT_MS, LEASE_MS, LEASE_RENEW_MS } from '../governance/li
 import type { Json } from '../governance/json.ts';
 import type { Credential } from './credentials.ts';
 import { guardedFetch, nothingLeft, type Traffic } from './guarded-fetch.ts';
+import type { SecretUse } from './inject.ts';
+import type { Network } from './network.ts';
+import { revealer } from './reveal.ts';
 import { watching, type Watched } from './watch-sockets.ts';
 
 /** How an attempt ended. */
@@ -34,6 +37,9 @@ export interface AttemptOptions {
   };
   readonly idempotencyKey: string;
   readonly credentials: readonly Credential[];
+  readonly network: Network;
+  /** Writes down that a secret is given to the tool's own code; not given when it fails. */
+  readonly recordReveal: (name: string) => Promise<void>;
   /** Monotonic time before the claim was asked for: its lease cannot end earlier than this plus LEASE_MS. */
   readonly claimAskedAt: number;
   /** Renews the lease on the database's clock; false: somebody else holds the claim. */
@@ -44,10 +50,13 @@ export interface AttemptOptions {
   readonly log: (message: string, data?: Json) => void;
 }
 
+/** How an attempt ended, and which secrets went out with it. */
+export type Ran = Attempt & { readonly uses: readonly SecretUse[] };
+
 /** Runs the tool once. Never throws. */
-export async function runTool(options: AttemptOptions): Promise<Attempt> {
+export async function runTool(options: AttemptOptions): Promise<Ran> {
   const { tool } = options;
-  const traffic: Traffic = { sent: 0, neverLeft: 0, lastStatus: null, answered: 0 };
+  const traffic: Traffic = { sent: 0, neverLeft: 0, lastStatus: null, answered: 0, uses: [] };
   const own: Watched = { ownTraffic: false };
   let finished = false;
   const abort = new AbortController();
@@ -57,7 +66,9 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
     ...options.identity,
     signal: abort.signal,
     idempotencyKey: options.idempotencyKey,
+    reveal: revealer(options.credentials, own, options.recordReveal),
     fetch: guardedFetch({
+      network: options.network,
       credentials: options.credentials,
       keyHeader: receiver ? { header: receiver.header, value: options.idempotencyKey } : null,
       signal: abort.signal,
@@ -72,7 +83,7 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
     usedOther: own.ownTraffic,
     onlyStatus: !own.ownTraffic && traffic.sent === 1 && traffic.answered === 1 ? traffic.lastStatus : null,
   });
-  return new Promise<Attempt>((resolve) => {
+  return new Promise<Ran>((resolve) => {
     const stop = (kind: 'timeout' | 'cancelled' | 'lease-lost'): void => {
       const at = trace();
       // the tool must see why it is stopped before anybody else acts on it
@@ -101,7 +112,7 @@ export async function runTool(options: AttemptOptions): Promise<Attempt> {
       clearInterval(renewal);
       clearInterval(beat);
       options.cancelled.removeEventListener('abort', onCancel);
-      resolve(attempt);
+      resolve({ ...attempt, uses: traffic.uses });
     }
     if (options.cancelled.aborted) return stop('cancelled');
     options.cancelled.addEventListener('abort', onCancel, { once: true });

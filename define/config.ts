@@ -6,10 +6,11 @@ import { checkToolNames, checkTools, isAgent } from './agent.ts';
 import { Checks, isOptions, quote } from './check.ts';
 import { checkBreakerNames, checkFactKinds, checkProviders } from './config-checks.ts';
 import { checkPrices } from './config-prices.ts';
+import { checkNetwork } from './secret-place.ts';
 import { CONFIG } from './types.ts';
 import type { Agent, Config, ConfigOptions, Tool } from './types.ts';
 
-const OPTIONS = ['tools', 'agents', 'policies', 'budgets', 'providers', 'prices', 'approvals'];
+const OPTIONS = ['tools', 'agents', 'policies', 'budgets', 'providers', 'prices', 'approvals', 'network'];
 
 /**
  * Checks a configuration as a whole: names, fact kinds, breakers, limits, prices, providers, administrators' keys.
@@ -40,6 +41,7 @@ export function defineConfig(options: ConfigOptions): Config {
     providers: checkProviders(checks, given.providers, agents),
     prices: checkPrices(checks, given.prices),
     approvals: checkApprovals(checks, given.approvals),
+    network: checkNetwork(checks, given.network),
   };
   checks.done();
   return Object.freeze(config);

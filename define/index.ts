@@ -54,6 +54,8 @@ export type {
   PriceOptions,
   ProviderOptions,
   Reconciled,
+  SecretBinding,
+  SecretPlace,
   SecretRef,
   Tool,
   ToolContext,

@@ -1,19 +1,33 @@
 /** References to secrets: what a tool's credentials are made of. The value is read by the worker at the moment of use. */
 import { Checks, isOptions, quote } from './check.ts';
+import { checkHost, checkMethods, checkPath, checkPlace } from './secret-place.ts';
 import type { SecretRef } from './types.ts';
 
 const SECRET = Symbol.for('actguard.secret');
-/** Headers that belong to the connection, not to a credential. */
-const RESERVED_HEADERS = ['host', 'content-length', 'connection', 'transfer-encoding', 'upgrade', 'te', 'trailer'];
+const OPTIONS = ['host', 'methods', 'path', 'header', 'format', 'query', 'basic', 'body', 'reveal', 'per', 'env'];
 
-/** Options of {@link secret}. */
+/** Options of {@link secret}: where it is sent, or that the tool's own code gets it. */
 export interface SecretOptions {
-  /** The one host that the secret is sent to: `payments.example` or `localhost:4010`. */
-  readonly host: string;
-  /** Default `authorization`. */
+  /** The one host that the secret is sent to: `payments.example` or `localhost:4010`. Absent with `reveal`. */
+  readonly host?: string;
+  /** Sent with these methods only; default: any. */
+  readonly methods?: readonly string[];
+  /** Sent to this path and below it only, e.g. `/v1/refunds`; default: any. */
+  readonly path?: string;
+  /** Default `authorization`. One of `header`, `query`, `basic`, `body`. */
   readonly header?: string;
-  /** Where the value goes: `{}`, once. Default `Bearer {}`. */
+  /** Where the value goes in the header: `{}`, once. Default `Bearer {}`. */
   readonly format?: string;
+  /** Sent as this query parameter. */
+  readonly query?: string;
+  /** Sent as the password of this user (RFC 7617). */
+  readonly basic?: string;
+  /** Sent as this field of a JSON or form body. */
+  readonly body?: string;
+  /** Given to the tool's own code by `ctx.reveal(localName)`, for SDKs; every failure of such a call is unknown (EX4). */
+  readonly reveal?: boolean;
+  /** A value of its own for each tenant or user; default: one for the worker. */
+  readonly per?: 'tenant' | 'user';
   /** Environment variable; default: the name in capitals with underscores. */
   readonly env?: string;
 }
@@ -23,6 +37,9 @@ export interface SecretOptions {
  * PAYMENTS_API_KEY and sends `authorization: Bearer <value>` to `https://payments.example` only.
  *
  * @throws CONFIG_INVALID listing every problem
+ * @example
+ * secret('maps/key', { host: 'maps.example', query: 'key', methods: ['GET'], path: '/v2' });
+ * secret('stripe/key', { reveal: true }); // ctx.reveal('stripe')
  */
 export function secret(name: string, options: SecretOptions): SecretRef {
   const checks = new Checks(`secret ${quote(name)}`);
@@ -30,14 +47,29 @@ export function secret(name: string, options: SecretOptions): SecretRef {
     checks.add('name', `${quote(name)} is not a name`, 'use small letters, digits, _ . - and /, e.g. payments/api-key');
   }
   if (!isOptions(options)) checks.add('', 'needs options', "say where it is sent: { host: 'payments.example' }");
-  const given = checks.options('', options, ['host', 'header', 'format', 'env']) ?? {};
+  const given = checks.options('', options, OPTIONS) ?? {};
+  const reveal = checks.boolean('reveal', given.reveal, false);
+  const bound = !reveal || given.host !== undefined;
+  if (!bound) {
+    for (const key of ['methods', 'path', 'header', 'format', 'query', 'basic', 'body']) {
+      if (given[key] !== undefined) checks.add(key, 'needs `host`: it says how the secret is sent');
+    }
+  }
   const ref: SecretRef = {
     kind: 'secret',
     name: String(name),
     env: checkEnv(checks, given.env, String(name)),
-    host: isOptions(options) ? checkHost(checks, given.host) : '',
-    header: checkHeader(checks, 'header', given.header ?? 'authorization'),
-    format: checkFormat(checks, given.format ?? 'Bearer {}'),
+    per: checks.oneOf('per', given.per, 'worker', ['tenant', 'user']),
+    reveal,
+    sent:
+      bound && isOptions(options)
+        ? {
+            host: checkHost(checks, 'host', given.host),
+            methods: checkMethods(checks, given.methods),
+            path: checkPath(checks, given.path),
+            into: checkPlace(checks, given),
+          }
+        : null,
   };
   checks.done();
   return Object.freeze(Object.defineProperty({ ...ref }, SECRET, { value: true }));
@@ -46,53 +78,6 @@ export function secret(name: string, options: SecretOptions): SecretRef {
 /** Whether a value was made by {@link secret}, also by another copy of the package. */
 export function isSecretRef(value: unknown): value is SecretRef {
   return typeof value === 'object' && value !== null && (value as { [SECRET]?: unknown })[SECRET] === true;
-}
-
-/** A header's name (RFC 9110 token) in small letters; notes what is wrong. */
-export function checkHeader(checks: Checks, field: string, value: unknown): string {
-  if (typeof value !== 'string' || !/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value)) {
-    checks.add(field, `${quote(value)} is not the name of a header`);
-    return '';
-  }
-  const header = value.toLowerCase();
-  if (RESERVED_HEADERS.includes(header)) checks.add(field, `${quote(value)} belongs to the connection`);
-  return header;
-}
-
-/** Lower-cased `host[:port]`; `:443` is dropped, as URLs do. */
-function checkHost(checks: Checks, value: unknown): string {
-  const fix = 'write host or host:port, without scheme, path, user or wildcard; international names in punycode';
-  if (typeof value !== 'string' || value === '') {
-    checks.add('host', value === undefined ? 'is required' : `${quote(value)} is not a host`, fix);
-    return '';
-  }
-  const match = /^(\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9])?)(?::(\d{1,5}))?$/.exec(value.toLowerCase());
-  const port = match?.[2] === undefined ? undefined : Number(match[2]);
-  const host = match?.[1];
-  if (host === undefined || host.includes('..') || (port !== undefined && (port < 1 || port > 65_535))) {
-    checks.add('host', `${quote(value)} is not a host`, fix);
-    return '';
-  }
-  let canonical: string;
-  try {
-    canonical = new URL(`https://${host}`).hostname;
-  } catch {
-    canonical = '';
-  }
-  if (canonical !== host) {
-    checks.add('host', `${quote(value)} is not a host as URLs write it`, fix);
-    return '';
-  }
-  return port === undefined || port === 443 ? host : `${host}:${port}`;
-}
-
-function checkFormat(checks: Checks, value: unknown): string {
-  if (typeof value !== 'string' || value.split('{}').length !== 2) {
-    checks.add('format', `${quote(value)} must contain {} once`, "for example 'Bearer {}' or '{}'");
-    return '';
-  }
-  if (!/^[\x20-\x7e]*$/.test(value)) checks.add('format', `${quote(value)} may contain printable ASCII only`);
-  return value;
 }
 
 function checkEnv(checks: Checks, value: unknown, name: string): string {

@@ -8,7 +8,7 @@ import { outputFields } from './schema.ts';
 import type { InputSchema } from './schema.ts';
 import { isSecretRef } from './secret.ts';
 import { unknownArgument } from './tool-guards.ts';
-import type { SecretRef, ToolCode } from './types.ts';
+import type { SecretPlace, SecretRef, ToolCode } from './types.ts';
 
 /** RU1: rules in the order they are written; an argument that the schema does not have is refused. */
 export function checkRules(checks: Checks, value: unknown, input: InputSchema | null): ToolCode['rules'] {
@@ -118,7 +118,6 @@ export function checkCredentials(checks: Checks, value: unknown): { readonly [lo
     return {};
   }
   const found: { [localName: string]: SecretRef } = {};
-  const places = new Map<string, string>();
   for (const [name, ref] of Object.entries(value)) {
     const field = `credentials.${name}`;
     if (!isSecretRef(ref)) {
@@ -130,11 +129,24 @@ export function checkCredentials(checks: Checks, value: unknown): { readonly [lo
       );
       continue;
     }
-    const place = `${ref.header} ${ref.host}`;
-    const other = places.get(place);
-    if (other !== undefined) checks.add(field, `goes into the same header of ${quote(ref.host)} as ${quote(other)}`);
-    places.set(place, name);
+    const other = Object.entries(found).find(([, earlier]) => meet(earlier, ref));
+    if (other) checks.add(field, `goes into the same place of ${quote(ref.sent?.host)} as ${quote(other[0])}`);
     found[name] = ref;
   }
   return Object.freeze(found);
+}
+
+/** Whether two secrets could stand in one place of one request. */
+function meet(a: SecretRef, b: SecretRef): boolean {
+  if (a.sent === null || b.sent === null || a.sent.host !== b.sent.host) return false;
+  if (placeOf(a.sent.into) !== placeOf(b.sent.into)) return false;
+  const [methods, others] = [a.sent.methods, b.sent.methods];
+  if (methods !== null && others !== null && !methods.some((method) => others.includes(method))) return false;
+  const [path, other] = [`${a.sent.path ?? ''}/`, `${b.sent.path ?? ''}/`];
+  return path.startsWith(other) || other.startsWith(path);
+}
+
+function placeOf(into: SecretPlace): string {
+  if (into.kind === 'basic') return 'authorization';
+  return into.kind === 'header' ? into.header : `${into.kind} ${into.kind === 'query' ? into.parameter : into.field}`;
 }

@@ -15,7 +15,7 @@ import type {
 } from '../governance/tool.ts';
 import { isOptions, quote } from './check.ts';
 import type { Checks, Options } from './check.ts';
-import { checkHeader } from './secret.ts';
+import { checkHeader } from './secret-place.ts';
 
 const RETRY_ON: readonly FailureKind[] = ['transport', 'timeout', 'overloaded', 'throttled'];
 const SCOPES = ['run', 'user', 'tenant', 'agent', 'tool'] as const;

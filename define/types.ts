@@ -9,6 +9,28 @@ import type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/t
 /** Milliseconds, or `'100ms'`, `'10s'`, `'1m'`, `'1h'`, `'1d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
 
+/** Where a secret stands in a request. */
+export type SecretPlace =
+  | {
+      readonly kind: 'header';
+      readonly header: string;
+      /** `Bearer {}`: where the value goes. */ readonly format: string;
+    }
+  | { readonly kind: 'query'; readonly parameter: string }
+  | { readonly kind: 'basic'; readonly user: string }
+  | { readonly kind: 'body'; readonly field: string };
+
+/** The requests that a secret joins, all of it: host, method and path. */
+export interface SecretBinding {
+  /** `payments.example` or `localhost:4010`, as URLs write it. */
+  readonly host: string;
+  /** In capitals; null: any. */
+  readonly methods: readonly string[] | null;
+  /** This path and below it; null: any. */
+  readonly path: string | null;
+  readonly into: SecretPlace;
+}
+
 /** A reference to a secret: never the secret itself. Made by `secret()`. */
 export interface SecretRef {
   readonly kind: 'secret';
@@ -16,12 +38,12 @@ export interface SecretRef {
   readonly name: string;
   /** Environment variable it is read from; default: the name in capitals with underscores. */
   readonly env: string;
-  /** The one host (`payments.example` or `localhost:4010`) that it is sent to. */
-  readonly host: string;
-  /** The header it is put in. */
-  readonly header: string;
-  /** `Bearer {}`: where the value goes. */
-  readonly format: string;
+  /** Whose it is. */
+  readonly per: 'worker' | 'tenant' | 'user';
+  /** Whether `ctx.reveal` gives it to the tool's own code. */
+  readonly reveal: boolean;
+  /** Which requests of `ctx.fetch` it joins; null: none. */
+  readonly sent: SecretBinding | null;
 }
 
 /** A `Response` whose `json()` may be returned as it is: outputSchema judges it. */
@@ -43,6 +65,11 @@ export interface ToolContext {
   readonly idempotencyKey: string;
   /** `fetch` that throws on a failing status, sets the receiver's key header and injects credentials for their host. */
   readonly fetch: (input: string | URL, init?: RequestInit) => Promise<ToolResponse>;
+  /**
+   * The value of a credential whose secret says `reveal: true`, for SDKs. Recorded before it is given; any failure of
+   * the call is unknown then (EX4). @throws CREDENTIAL_MISSING for a name the tool has not, FORBIDDEN without `reveal`
+   */
+  readonly reveal: (localName: string) => Promise<string>;
   /** A line for the worker's log, scrubbed. */
   readonly log: (message: string, data?: Json) => void;
 }
@@ -219,6 +246,10 @@ export interface ConfigOptions {
     /** Who gets mails about asks. */
     readonly notify?: readonly string[];
   };
+  readonly network?: {
+    /** Hosts whose addresses may be private: `10.0.0.7:8080`, `payments.internal`. Others are refused by `ctx.fetch`. */
+    readonly privateHosts?: readonly string[];
+  };
 }
 
 /** A checked configuration. */
@@ -231,4 +262,5 @@ export interface Config {
   readonly providers: { readonly [name: string]: ProviderOptions };
   readonly prices: { readonly [model: string]: PriceOptions };
   readonly approvals: { readonly roots: readonly string[]; readonly ttlMs: number; readonly notify: readonly string[] };
+  readonly network: { readonly privateHosts: readonly string[] };
 }

@@ -32,6 +32,8 @@ export const ENTRY_KINDS = [
   'key.revoked',
   'freeze.set',
   'freeze.lifted',
+  'credential.revealed',
+  'credential.used',
 ] as const;
 
 /** One of {@link ENTRY_KINDS}. */

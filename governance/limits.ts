@@ -146,3 +146,5 @@ export const MAX_TOOL_CALLS_PER_ANSWER = 64;
 export const MODEL_TIMEOUT_MS = 10 * 60_000;
 /** More tokens than any model takes or gives: such a usage is not believed. */
 export const MAX_BELIEVED_TOKENS = 100_000_000;
+/** Uses of secrets (name, host, method) that one outcome's entry lists; a tool has a handful. */
+export const MAX_SECRET_USES = 50;

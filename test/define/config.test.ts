@@ -41,6 +41,18 @@ const configs: readonly Case[] = [
   ['two agents of one name', { agents: [agent({}), agent({})] }, ['two agents named `desk`'], { agents: [agent({})] }],
   ['P7 no policies', { policies: undefined }, ['`policies`', 'is required'], { policies: 'p' }],
   ['P7 empty policies', { policies: '' }, ['`policies`', '*.cedar'], { policies: './p' }],
+  [
+    'P5 a private host that is none',
+    { network: { privateHosts: ['http://a'] } },
+    ['`network.privateHosts.0`'],
+    { network: { privateHosts: ['a:1'] } },
+  ],
+  [
+    'P5 private hosts that are no list',
+    { network: { privateHosts: 'a' } },
+    ['`network.privateHosts`'],
+    { network: {} },
+  ],
   ['an unknown option', { policy: './p' }, ['`policy`', 'is not an option'], {}],
   [
     'an agent with another tool of the same name',

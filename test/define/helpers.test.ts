@@ -11,8 +11,14 @@ test('P5 a secret is a reference with its defaults', () => {
   const ref = secret('payments/api-key', { host: 'Payments.Example:443' });
   expect({ ...ref }).toEqual({
     ...{ kind: 'secret', name: 'payments/api-key', env: 'PAYMENTS_API_KEY' },
-    ...{ host, header: 'authorization', format: 'Bearer {}' },
+    ...{ per: 'worker', reveal: false },
+    sent: { host, methods: null, path: null, into: { kind: 'header', header: 'authorization', format: 'Bearer {}' } },
   });
+  expect(secret('a', { host, basic: 'shop', methods: ['post'], path: '/v1/', per: 'user' })).toMatchObject({
+    per: 'user',
+    sent: { methods: ['POST'], path: '/v1', into: { kind: 'basic', user: 'shop' } },
+  });
+  expect(secret('a', { reveal: true })).toMatchObject({ reveal: true, sent: null });
   expect(isSecretRef(ref)).toBe(true);
   expect(isSecretRef({ ...ref })).toBe(false);
 });
@@ -34,6 +40,18 @@ const secrets: readonly (readonly [string, string, object | undefined, string, o
   ['a format with two places', 'a', { host, format: '{}{}' }, '`format`', { host, format: 'Basic {}' }],
   ['a format with a line end', 'a', { host, format: '{}\r\nx: y' }, '`format`', { host, format: 'Key {}' }],
   ['a variable', 'a', { host, env: 'A-B' }, '`env`', { host, env: 'A_B' }],
+  ['two places', 'a', { host, header: 'x-key', query: 'key' }, '`query`', { host, query: 'key' }],
+  ['a parameter that is none', 'a', { host, query: 'a b' }, '`query`', { host, query: 'api_key' }],
+  ['a field that is none', 'a', { host, body: '__proto__' }, '`body`', { host, body: 'apiKey' }],
+  ['a user with a colon', 'a', { host, basic: 'a:b' }, '`basic`', { host, basic: 'ab' }],
+  ['a format without a header', 'a', { host, query: 'key', format: '{}' }, '`format`', { host, format: '{}' }],
+  ['a method that is none', 'a', { host, methods: ['STEAL'] }, '`methods.0`', { host, methods: ['get'] }],
+  ['no method', 'a', { host, methods: [] }, '`methods`', { host, methods: ['POST', 'PUT'] }],
+  ['a path that is none', 'a', { host, path: 'v1' }, '`path`', { host, path: '/v1' }],
+  ['a path as URLs do not write it', 'a', { host, path: '/a/../b' }, '`path`', { host, path: '/a/b' }],
+  ['a path with a query', 'a', { host, path: '/a?b' }, '`path`', { host, path: '/a.b' }],
+  ['a revealed one with a place and no host', 'a', { reveal: true, query: 'k' }, '`query`', { reveal: true }],
+  ['somebody it cannot belong to', 'a', { host, per: 'agent' }, '`per`', { host, per: 'tenant' }],
   ['an unknown option', 'a', { host, hosts: [] }, '`hosts`', { host }],
 ];
 test.each(secrets)('CONFIG_INVALID of a secret: %s', (_title, name, options, words, valid) => {

@@ -225,8 +225,15 @@ const corpus: readonly (readonly [string, Options, Options, readonly string[], O
     'P5 two credentials in one header',
     read,
     { credentials: { a: key, b: secret('other/key', { host: 'payments.example' }) } },
-    ['`credentials.b`', 'same header'],
+    ['`credentials.b`', 'same place'],
     { credentials: { a: key, b: secret('other/key', { host: 'payments.example', header: 'x-key', format: '{}' }) } },
+  ],
+  [
+    'P5 two credentials that meet in one path',
+    read,
+    { credentials: { a: key, b: secret('other/key', { host: 'payments.example', path: '/v1' }) } },
+    ['`credentials.b`', 'same place'],
+    { credentials: { a: key, b: secret('other/key', { host: 'payments.example:8443', path: '/v1' }) } },
   ],
 ];
 

@@ -17,7 +17,9 @@ import { networkOf } from './network.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { record } from './record.ts';
+import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { applyResolve } from './resolve.ts';
+import type { ReservationActivities } from './reservation-types.ts';
 import type { Activities, FreezeActivities, RunInput } from './types.ts';
 
 /** What the calls of one worker share. */
@@ -38,7 +40,7 @@ export function shareCalls(deps: Deps): CallShared {
 }
 
 /** The activities of a worker. */
-export function createActivities(deps: Deps): Activities & FreezeActivities {
+export function createActivities(deps: Deps): Activities & FreezeActivities & ReservationActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -73,6 +75,9 @@ export function createActivities(deps: Deps): Activities & FreezeActivities {
       }),
     endAsk: (input) => withEntries(input, () => endAsk(deps, input)),
     changeFreeze: (input) => guarded(() => changeFreeze(deps, input)),
+    priceModel: (input) => guarded(() => Promise.resolve(priceModel(shared, input))),
+    reserveModel: (input) => guarded((info) => reserveModel(shared, input, info)),
+    settleModel: (input) => guarded((info) => settleModel(shared, input, info)),
     notify: (input) => guarded(() => notify(deps, input)),
   };
 }

@@ -46,6 +46,8 @@ export interface StartRequest {
   readonly refs: readonly { readonly ref: string; readonly run: string; readonly call: string }[];
   /** Written whatever comes of it. */
   readonly before: readonly EntryRow[];
+  /** The provider is asked by somebody else: starting it twice is harmless. */
+  readonly elsewhere?: boolean;
   /** Written when this attempt is the one that starts. */
   readonly entries: readonly EntryRow[];
   /** Written and answered when an earlier attempt left no outcome. */
@@ -81,6 +83,8 @@ export interface FinishRequest {
   readonly run: string;
   readonly call: string;
   readonly state: 'succeeded' | 'failed';
+  /** The provider was asked by somebody else: the same outcome twice is one. */
+  readonly elsewhere?: boolean;
   readonly usage: JsonObject | null;
   readonly result: string;
   readonly transcript: (StoredTurn & { readonly bytes: number }) | null;

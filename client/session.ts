@@ -1,5 +1,5 @@
 /** A governed run for an agent that lives elsewhere: its calls, one by one, under the same guards. */
-import type { Client, WorkflowHandle } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
 import type { Tool } from '../define/types.ts';
 import type { CallResult } from '../governance/call.ts';
@@ -8,14 +8,24 @@ import { sha256 } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { checkPlainJson } from '../governance/canonical.ts';
 import type { Json } from '../governance/json.ts';
-import { MAX_CALLS_IN_FLIGHT, SESSION_ANSWER_MS } from '../governance/limits.ts';
-import { callUpdate, closeSignal, outcomeQuery, stateQuery } from '../workflows/messages.ts';
-import { workflowIdOf } from '../workflows/ids.ts';
+import { MAX_CALLS_IN_FLIGHT, MAX_RESERVING_IN_FLIGHT, SESSION_ANSWER_MS } from '../governance/limits.ts';
+import {
+  callUpdate,
+  closeSignal,
+  outcomeQuery,
+  reserveUpdate,
+  settleUpdate,
+  stateQuery,
+  type ReserveAsked,
+  type ReserveResult,
+  type SettleAsked,
+  type SettleResult,
+} from '../workflows/messages.ts';
 import type { StartOptions } from './requests.ts';
 import { asActGuardError } from './run.ts';
+import { Lane, SessionUpdates } from './session-updates.ts';
 
 const LONGEST_POLL_MS = 10_000;
-const BUSY_PAUSE_MS = 200;
 
 /** Options of `actguard.session`. */
 export interface SessionOptions extends Omit<StartOptions, 'input'> {
@@ -38,15 +48,15 @@ export class Session {
   readonly id: string;
   /** The run behind it. */
   readonly run: string;
-  readonly #handle: WorkflowHandle;
-  #inFlight = 0;
-  readonly #queue: (() => void)[] = [];
+  readonly #updates: SessionUpdates;
+  readonly #calls = new Lane(MAX_CALLS_IN_FLIGHT);
+  readonly #reservations = new Lane(MAX_RESERVING_IN_FLIGHT);
 
   /** @internal */
   constructor(client: Client, id: string, run: string) {
     this.id = id;
     this.run = run;
-    this.#handle = client.workflow.getHandle(workflowIdOf(run));
+    this.#updates = new SessionUpdates(client, id, run);
   }
 
   /**
@@ -66,9 +76,11 @@ export class Session {
         callId,
       };
     }
-    await this.#enter();
-    // the slot is given back when the Update has ended, not when its caller stops waiting
-    const update = this.#update(callId, name, args as Json).finally(() => this.#leave());
+    await this.#calls.enter();
+    // the place is given back when the Update has ended, not when its caller stops waiting
+    const update = this.#updates
+      .send(callUpdate, { v: 1, callId, tool: name, args: args as Json })
+      .finally(() => this.#calls.leave());
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<CallResult>((resolve) => {
       timer = setTimeout(() => resolve({ kind: 'pending', callId }), SESSION_ANSWER_MS);
@@ -85,7 +97,7 @@ export class Session {
   async outcome<T = Json>(callId: string): Promise<CallResult<T>> {
     let result: CallResult | null;
     try {
-      result = await this.#handle.query(outcomeQuery, callId);
+      result = await this.#updates.handle.query(outcomeQuery, callId);
     } catch (error) {
       throw asActGuardError(error, this.run);
     }
@@ -98,7 +110,7 @@ export class Session {
   /** What the session has used: dollars, tokens, calls. */
   async usage(): Promise<{ usd: number; tokens: number; calls: number }> {
     try {
-      const { usage } = await this.#handle.query(stateQuery);
+      const { usage } = await this.#updates.handle.query(stateQuery);
       return { usd: usage.usd, tokens: usage.tokens, calls: usage.calls };
     } catch (error) {
       throw asActGuardError(error, this.run);
@@ -125,54 +137,46 @@ export class Session {
     };
   }
 
+  /**
+   * Reserves the worst case of a model call that you make yourself. Send what you were granted, `maxOutputTokens`
+   * included, then `settle`; what is not settled by `expiresAtMs` is paid in full. `budgetGuard` does all of it.
+   *
+   * @example
+   * const granted = await session.reserve({ model: 'openai/gpt-5-mini', promptBytes: 900, messages: 2, maxOutputTokens: 500 });
+   * if (granted.kind === 'reserved') await session.settle(granted.callId, { kind: 'used', usage });
+   */
+  async reserve(call: Omit<ReserveAsked, 'v' | 'callId'> & { readonly callId?: string }): Promise<ReserveResult> {
+    const { model, promptBytes, messages, maxOutputTokens, callId = ulid() } = call;
+    await this.#reservations.enter();
+    try {
+      const asked: ReserveAsked = { v: 1, callId, model, promptBytes, messages, maxOutputTokens };
+      return await this.#updates.send(reserveUpdate, asked);
+    } finally {
+      this.#reservations.leave();
+    }
+  }
+
+  /**
+   * Says what a reserved model call was: `used` with the provider's usage, `nothing` where it was not sent or refused,
+   * `unknown` where no usage came: it costs its reservation (BU5). Twice is harmless.
+   */
+  async settle(callId: string, outcome: SettleAsked['outcome']): Promise<SettleResult> {
+    await this.#reservations.enter();
+    try {
+      return await this.#updates.send(settleUpdate, { v: 1, callId, outcome });
+    } finally {
+      this.#reservations.leave();
+    }
+  }
+
   /** Ends the session: no call after this. */
   async close(): Promise<void> {
     try {
-      await this.#handle.signal(closeSignal);
+      await this.#updates.handle.signal(closeSignal);
     } catch (error) {
       const known = asActGuardError(error, this.run);
       if (known.code !== 'NOT_FOUND') throw known; // closed already
     }
-  }
-
-  async #update(callId: string, tool: string, args: Json): Promise<CallResult> {
-    const updateId = `${callId.slice(0, 100)}:${ulid()}`;
-    for (;;) {
-      try {
-        return await this.#handle.executeUpdate(callUpdate, { args: [{ v: 1, callId, tool, args }], updateId });
-      } catch (error) {
-        const text = `${error instanceof Error ? error.message : ''} ${error instanceof Error && error.cause instanceof Error ? error.cause.message : ''}`;
-        if (/in-flight|RESOURCE_EXHAUSTED|ResourceExhausted/i.test(text)) {
-          await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS * (1 + Math.random())));
-          continue;
-        }
-        if (error instanceof Error && /not found|already completed/i.test(text)) {
-          return {
-            kind: 'denied',
-            denial: deny('CONFLICT', 'the session is closed', 'open a new session', { session: this.id }),
-            callId,
-          };
-        }
-        const invalid = /ARGUMENTS_INVALID: (.*)/.exec(text)?.[1];
-        if (invalid !== undefined)
-          return { kind: 'denied', denial: deny('ARGUMENTS_INVALID', invalid, 'mend the call', { tool }), callId };
-        throw asActGuardError(error, this.run);
-      }
-    }
-  }
-
-  #enter(): Promise<void> | void {
-    if (this.#inFlight < MAX_CALLS_IN_FLIGHT) {
-      this.#inFlight += 1;
-      return;
-    }
-    return new Promise((resolve) => this.#queue.push(resolve));
-  }
-
-  #leave(): void {
-    const next = this.#queue.shift();
-    if (next) next();
-    else this.#inFlight -= 1;
   }
 }
 

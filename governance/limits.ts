@@ -32,8 +32,23 @@ export const MAX_OPEN_ASKS = 5;
 export const MAX_INBOX = 1_000;
 /** Calls of one session that may be under way (Temporal refuses more than 10 Updates in flight). */
 export const MAX_CALLS_IN_FLIGHT = 8;
+/** Reservations and settlements of one session in flight: the two places that its calls leave free. */
+export const MAX_RESERVING_IN_FLIGHT = 2;
 /** How long an Update waits for a result before it answers `pending`. */
 export const SESSION_ANSWER_MS = 20_000;
+/**
+ * A model call that was reserved and is made elsewhere: not settled by then, it is paid in full. The longest model call
+ * (MODEL_TIMEOUT_MS) and five minutes for its caller to report.
+ */
+export const RESERVATION_LEASE_MS = 15 * 60_000;
+/** Reservations of one session that nobody has settled: what a caller that vanishes can leave behind. */
+export const MAX_OPEN_RESERVATIONS = 100;
+/** Prices that a session remembers: more models than any agent uses. */
+export const MAX_SESSION_PRICES = 100;
+/** A model's name, `provider/name`. */
+export const MAX_MODEL_NAME_CHARS = 200;
+/** Messages of one model call: each adds framing to its worst case. */
+export const MAX_MODEL_MESSAGES = 100_000;
 /** A session without calls ends after this. */
 export const SESSION_IDLE_MS = 24 * 60 * 60 * 1000;
 /** Calls whose results a session knows; earlier ones are read from the database again. */

@@ -3,6 +3,7 @@
  * nothing here runs anything.
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { ModelOutcome } from '../activities/reservation-types.ts';
 import type { Amount, CallResult, Limit, Usage } from '../governance/call.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
@@ -108,3 +109,50 @@ export const callUpdate = defineUpdate<CallResult, [SessionCall]>('call');
 /** The result of an earlier call; null when the session never saw it. */
 export const outcomeQuery = defineQuery<CallResult | null, [string]>('outcome');
 export const closeSignal = defineSignal<[]>('close');
+
+/** A model call that will be made elsewhere: its worst case is reserved first. */
+export interface ReserveAsked {
+  readonly v: 1;
+  /** The caller's own; not one of a tool call. */
+  readonly callId: string;
+  /** `provider/name` */
+  readonly model: string;
+  /** UTF-8 bytes of the request as it will be sent: no prompt has more tokens. */
+  readonly promptBytes: number;
+  readonly messages: number;
+  /** The cap the caller wants; it may get a lower one. */
+  readonly maxOutputTokens: number;
+}
+
+export type ReserveResult =
+  | {
+      readonly kind: 'reserved';
+      readonly callId: string;
+      readonly reserved: Amount;
+      /** The cap that has to be sent: lowered to what is left (BU3). */
+      readonly maxOutputTokens: number;
+      /** Paid in full if it is not settled by then, milliseconds since the epoch. */
+      readonly expiresAtMs: number;
+    }
+  | { readonly kind: 'denied'; readonly denial: Denial; readonly callId: string };
+
+/** What became of a reserved call. */
+export interface SettleAsked {
+  readonly v: 1;
+  readonly callId: string;
+  readonly outcome: Exclude<ModelOutcome, { kind: 'expired' }>;
+}
+
+/** `late`: it had expired and was paid in full. `usage` is the session's, all calls together. */
+export type SettleResult =
+  | {
+      readonly kind: 'settled' | 'late';
+      readonly callId: string;
+      readonly spent: Amount;
+      readonly flagged: boolean;
+      readonly usage: Usage;
+    }
+  | { readonly kind: 'denied'; readonly denial: Denial; readonly callId: string };
+
+export const reserveUpdate = defineUpdate<ReserveResult, [ReserveAsked]>('reserve');
+export const settleUpdate = defineUpdate<SettleResult, [SettleAsked]>('settle');

@@ -1,5 +1,6 @@
 /** Activities as workflows call them: timeouts and retries on purpose. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { ReservationActivities } from '../activities/reservation-types.ts';
 import type { Activities, FreezeActivities } from '../activities/types.ts';
 import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
 import type { ToolSummary } from '../governance/tool.ts';
@@ -22,6 +23,9 @@ export const transactions = proxyActivities<
 
 /** `changeFreeze`: tried until the database is there. */
 export const freezing = proxyActivities<FreezeActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
+
+/** `priceModel`, `reserveModel`, `settleModel`: short, too; tried until the database is there. */
+export const reservations = proxyActivities<ReservationActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
 
 /** Mail: an outage delays nothing else and ends after a day. */
 export const notifications = proxyActivities<Pick<Activities, 'notify'>>({

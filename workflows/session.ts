@@ -4,7 +4,6 @@
  */
 import {
   allHandlersFinished,
-  ApplicationFailure,
   CancellationScope,
   condition,
   continueAsNew,
@@ -15,26 +14,43 @@ import {
 import type { CallResult, RunResult } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
-import { MAX_ARGUMENT_BYTES, SESSION_IDLE_MS } from '../governance/limits.ts';
-import { utf8Length } from '../governance/text.ts';
+import type { Denial } from '../governance/errors.ts';
+import { SESSION_IDLE_MS } from '../governance/limits.ts';
 import { LongHistory } from './governed-run.ts';
 import type { GovernedCall } from './governed-call.ts';
 import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
-import { callUpdate, closeSignal, outcomeQuery, type SessionCall, type SessionInput } from './messages.ts';
+import {
+  callUpdate,
+  closeSignal,
+  outcomeQuery,
+  reserveUpdate,
+  settleUpdate,
+  type ReserveAsked,
+  type ReserveResult,
+  type SessionCall,
+  type SessionInput,
+  type SettleAsked,
+  type SettleResult,
+} from './messages.ts';
 import { checkInput, openRun, refusedResult } from './open.ts';
+import { Reservations, type ReservationsState } from './reservations.ts';
 import { closedDenial, SessionCalls, type Remembered } from './session-calls.ts';
+import { checkCall, checkReserve, checkSettle, rejection } from './session-checks.ts';
 
 interface SessionState {
   readonly v: 1;
   readonly governor: GovernorState;
   readonly calls: readonly (readonly [string, Remembered])[];
   readonly lastCallMs: number;
+  /** Absent where none was ever made. */
+  readonly reservations?: ReservationsState;
 }
 
 /** Where a session is; shared by its handlers and its loop. */
 interface Desk {
   readonly calls: SessionCalls;
+  readonly reservations: Reservations;
   /** Opened; null before. */
   run: Governor | null;
   refused: RunResult | null;
@@ -50,6 +66,7 @@ export async function session(input: SessionInput, carried?: SessionState): Prom
   checkInput(input, carried);
   const desk: Desk = {
     calls: new SessionCalls(carried?.calls),
+    reservations: new Reservations(carried?.reservations),
     run: null,
     refused: null,
     closing: false,
@@ -74,7 +91,8 @@ export async function session(input: SessionInput, carried?: SessionState): Prom
   try {
     if ((await untilEnd(desk, run)) === 'long') {
       const calls = desk.calls.carry();
-      const next: SessionState = { v: 1, governor: run.state, calls, lastCallMs: desk.lastCallMs };
+      const reservations = desk.reservations.carry();
+      const next: SessionState = { v: 1, governor: run.state, calls, lastCallMs: desk.lastCallMs, reservations };
       return await continueAsNew<typeof session>(input, next);
     }
   } catch (error) {
@@ -93,7 +111,10 @@ async function open(input: SessionInput, desk: Desk): Promise<GovernorState | nu
   return newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools);
 }
 
-/** Sleeps until the session is closed, idle, past its deadline or too long. One timer a day, none a call. */
+/**
+ * Sleeps until the session is closed, idle, past its deadline or too long. One timer a day, none a call; one a lease
+ * while model calls are reserved.
+ */
 async function untilEnd(desk: Desk, run: Governor): Promise<'end' | 'long'> {
   for (;;) {
     const endMs = Math.min(run.state.deadlineMs, desk.lastCallMs + SESSION_IDLE_MS);
@@ -104,9 +125,18 @@ async function untilEnd(desk: Desk, run: Governor): Promise<'end' | 'long'> {
       await run.drain();
       return desk.closing ? 'end' : 'long';
     }
+    const dueMs = desk.reservations.earliestMs;
+    if (Date.now() >= dueMs) {
+      await desk.reservations.expire(run, Date.now());
+      continue;
+    }
     // past the end, what is under way finishes first
     if (Date.now() >= endMs) await condition(() => desk.closing || run.isLong() || !isBusy(run));
-    else await condition(() => desk.closing || run.isLong(), endMs - Date.now());
+    else {
+      const wakeMs = Math.min(endMs, dueMs);
+      const due = (): boolean => desk.reservations.earliestMs < wakeMs;
+      await condition(() => desk.closing || run.isLong() || due(), wakeMs - Date.now());
+    }
   }
 }
 
@@ -114,7 +144,17 @@ async function untilEnd(desk: Desk, run: Governor): Promise<'end' | 'long'> {
 async function end(desk: Desk, run: Governor): Promise<RunResult> {
   desk.closing = true;
   run.endWaits();
-  await condition(() => Object.values(run.state.open).every((c) => c.phase === 'unknown') && allHandlersFinished());
+  const { reservations } = desk;
+  const finished = (): boolean =>
+    reservations.earliestMs === Infinity &&
+    Object.values(run.state.open).every((c) => c.phase === 'unknown') &&
+    allHandlersFinished();
+  // model calls that are made elsewhere are settled by their callers, or expire
+  while (!finished()) {
+    const dueMs = reservations.earliestMs;
+    if (dueMs === Infinity) await condition(finished);
+    else if (!(await condition(finished, Math.max(1, dueMs - Date.now())))) await reservations.expire(run, Date.now());
+  }
   const status = Date.now() >= run.state.deadlineMs ? 'expired' : 'stopped';
   await run.close(status);
   await condition(allHandlersFinished);
@@ -134,20 +174,46 @@ function installHandlers(desk: Desk): void {
   setHandler(outcomeQuery, (callId) =>
     desk.calls.outcome(callId, desk.run?.state.open[callId]?.ask?.approvalId ?? undefined),
   );
-  const handler = async (asked: SessionCall): Promise<CallResult> => {
-    const { callId } = asked;
-    desk.lastCallMs = Date.now();
-    // a cancelled session answers its callers before it ends
-    await CancellationScope.nonCancellable(() => condition(() => desk.run !== null || desk.refused !== null));
-    if (!desk.run) return { kind: 'denied', denial: desk.refused?.denials[0] ?? closedDenial(), callId };
-    return CancellationScope.nonCancellable(() => answer(desk, desk.run as Governor, asked));
-  };
-  setHandler(callUpdate, handler, { validator: (asked) => validateCall(asked, desk) });
+  const onCall = (asked: SessionCall): Promise<CallResult> =>
+    whenOpen(desk, asked.callId, (run) => answer(desk, run, asked));
+  setHandler(callUpdate, onCall, { validator: (asked) => accept(desk, () => checkCall(asked)) });
+  const onReserve = (asked: ReserveAsked): Promise<ReserveResult> =>
+    whenOpen<ReserveResult>(desk, asked.callId, async (run) => {
+      const { callId } = asked;
+      const denial = desk.calls.get(callId) ? madeAsCall(callId) : desk.closing ? closedDenial() : null;
+      if (denial && !desk.reservations.has(callId)) return { kind: 'denied', denial, callId };
+      return desk.reservations.reserve(run, asked);
+    });
+  setHandler(reserveUpdate, onReserve, { validator: (asked) => accept(desk, () => checkReserve(asked)) });
+  const onSettle = (asked: SettleAsked): Promise<SettleResult> =>
+    whenOpen(desk, asked.callId, (run) => desk.reservations.settle(run, asked));
+  setHandler(settleUpdate, onSettle, { validator: (asked) => accept(desk, () => checkSettle(asked)) });
+}
+
+/** A message is refused before it leaves an event: badly made, or about to be lost by continue-as-new. */
+function accept(desk: Desk, check: () => void): void {
+  if (desk.leaving) throw rejection('RESOURCE_EXHAUSTED', 'the session is moving on, call again');
+  check();
+}
+
+/** A cancelled session answers its callers before it ends; one that could not be opened says why. */
+async function whenOpen<T>(
+  desk: Desk,
+  callId: string,
+  work: (run: Governor) => Promise<T>,
+): Promise<T | { readonly kind: 'denied'; readonly denial: Denial; readonly callId: string }> {
+  desk.lastCallMs = Date.now();
+  return CancellationScope.nonCancellable(async () => {
+    await condition(() => desk.run !== null || desk.refused !== null);
+    if (desk.run) return work(desk.run);
+    return { kind: 'denied', denial: desk.refused?.denials[0] ?? closedDenial(), callId };
+  });
 }
 
 async function answer(desk: Desk, run: Governor, { callId, tool, args }: SessionCall): Promise<CallResult> {
   const argsDigest = digestOf(args);
   const known = desk.calls.get(callId);
+  if (desk.reservations.has(callId)) return conflict(callId);
   if (known && (known.argsDigest !== argsDigest || known.tool !== tool)) return conflict(callId);
   if (known?.result === 'stored') return run.reread({ call: callId, seq: known.seq, tool: nameOf(run, tool), args });
   if (known?.result?.kind === 'unknown') {
@@ -183,29 +249,14 @@ async function track(desk: Desk, callId: string, work: () => Promise<GovernedCal
   }
 }
 
-/** Synchronous: a throw here rejects the Update and leaves no event. */
-function validateCall(asked: SessionCall, desk: Desk): void {
-  if (desk.leaving) throw rejection('RESOURCE_EXHAUSTED', 'the session is moving on, call again');
-  const fields = asked as unknown as { [key: string]: unknown } | null;
-  const bad = (why: string): Error => rejection('ARGUMENTS_INVALID', why);
-  if (typeof fields !== 'object' || fields === null || fields['v'] !== 1) throw bad('the call cannot be read');
-  if (typeof fields['callId'] !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(fields['callId'])) {
-    throw bad('callId has to be 1 to 128 printable ASCII characters');
-  }
-  if (typeof fields['tool'] !== 'string' || fields['tool'] === '') throw bad('tool has to be a name');
-  if (fields['args'] === undefined) throw bad('args is missing');
-  if (utf8Length(JSON.stringify(fields['args'])) > MAX_ARGUMENT_BYTES) {
-    throw bad(`args are larger than ${MAX_ARGUMENT_BYTES} bytes`);
-  }
-}
-
-function rejection(type: string, why: string): ApplicationFailure {
-  return ApplicationFailure.create({ type, message: `${type}: ${why}`, nonRetryable: true });
-}
-
 /** The tool's own name, where the model's was used. */
 function nameOf(run: Governor, tool: string): string {
   return Object.values(run.state.tools).find((t) => t.modelName === tool)?.name ?? tool;
+}
+
+function madeAsCall(callId: string): Denial {
+  const reason = `call ${quote(callId)} was made before as a tool's`;
+  return deny('IDEMPOTENCY_CONFLICT', reason, 'use a new callId for a new call', { callId });
 }
 
 function conflict(callId: string): CallResult {

@@ -28,6 +28,9 @@ begin
     update model_calls set attempt = attempt + 1 where run = m.run and call = m.call;
     if m.turn <> (p->>'turn')::int or m.seq <> (p->>'seq')::int then return jsonb_build_object('kind', 'conflict'); end if;
     if m.state <> 'started' then return jsonb_build_object('kind', 'finished', 'result', m.result); end if;
+    if coalesce((p->>'elsewhere')::boolean, false) then -- nothing was sent by the worker that died
+      return jsonb_build_object('kind', 'started', 'turns', '[]'::jsonb, 'results', '{}'::jsonb);
+    end if;
     update model_calls set state = 'lost', result = p->>'lostResult', finished_at = clock_timestamp()
       where run = m.run and call = m.call;
     perform append_entries(p->'lostEntries');
@@ -58,6 +61,9 @@ begin
   select * into m from model_calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
   if m.state <> 'started' then
+    if coalesce((p->>'elsewhere')::boolean, false) and m.result = p->>'result' then -- the same settlement, tried again
+      return jsonb_build_object('kind', 'ok');
+    end if;
     perform append_entries(p->'lateEntries');
     return jsonb_build_object('kind', 'late');
   end if;

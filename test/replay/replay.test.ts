@@ -29,7 +29,7 @@ test('there is a history of every shape', () => {
     recordedHistories()
       .map((h) => h.name)
       .sort(),
-  ).toEqual(['agent-run-ask-frozen', 'agent-run', 'session-calls'].sort());
+  ).toEqual(['agent-run-ask-frozen', 'agent-run', 'session-calls', 'session-reservations'].sort());
 });
 
 test('a history of another order of things does not replay', async () => {

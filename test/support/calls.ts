@@ -40,6 +40,8 @@ export interface TestWorker {
 
 export interface TestRun {
   readonly run: string;
+  readonly workflowId: string;
+  readonly temporalRun: string;
   call(tool: string, args: Json, more?: CallMore): Promise<CallToolResult>;
   /** The same run, seen by another worker (after a crash, say). */
   on(worker: TestWorker): TestRun;
@@ -131,6 +133,8 @@ function testRun(
 ): TestRun {
   return {
     run,
+    workflowId,
+    temporalRun,
     on: (worker) => testRun(worker.shared, run, workflowId, temporalRun, counter),
     call(tool, args, more = {}) {
       counter.seq += 1;

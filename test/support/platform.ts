@@ -15,6 +15,7 @@ export interface Platform {
   readonly actguard: ActGuard;
   readonly db: Database;
   readonly directory: string;
+  readonly taskQueue: string;
   /** Stops the worker (deploy) and starts another. */
   restart(): Promise<void>;
   stopWorker(): Promise<void>;
@@ -87,6 +88,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
     actguard,
     db: database.db,
     directory,
+    taskQueue,
     stopWorker,
     async restart() {
       await stopWorker();

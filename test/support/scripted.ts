@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import { ulid } from 'ulid';
+import type { ReservationActivities } from '../../activities/reservation-types.ts';
 import type {
   Activities,
   Ask,
@@ -13,6 +14,7 @@ import type {
   RecordInput,
 } from '../../activities/types.ts';
 import type { Limit } from '../../governance/call.ts';
+import { settleModelCall, type ModelPrice } from '../../governance/price.ts';
 import type { ToolSummary } from '../../governance/tool.ts';
 import { makeBundle } from '../../worker/bundle.ts';
 import type { AgentRunInput } from '../../workflows/messages.ts';
@@ -31,6 +33,8 @@ export interface Script {
   tool?: (input: CallToolInput, n: number) => CallToolResult | Promise<CallToolResult>;
   recordAnswer?: Activities['recordAnswer'];
   verifyCommand?: Activities['verifyCommand'];
+  /** Default: every model costs a micro-dollar a token, and every usage is believed. */
+  reservations?: Partial<ReservationActivities>;
 }
 
 export interface World {
@@ -132,8 +136,25 @@ export function runInput(run: string, input: Partial<AgentRunInput> = {}): Agent
   };
 }
 
-function activitiesOf(script: Script, world: World): Activities {
+/** A micro-dollar a token. */
+export const PRICE: ModelPrice = {
+  version: 'test',
+  inputMicrosPerMTok: 1_000_000,
+  cachedInputMicrosPerMTok: 1_000_000,
+  cacheWriteMicrosPerMTok: 1_000_000,
+  outputMicrosPerMTok: 1_000_000,
+};
+
+function activitiesOf(script: Script, world: World): Activities & ReservationActivities {
   return {
+    priceModel: () => Promise.resolve({ price: PRICE }),
+    reserveModel: () => Promise.resolve({ kind: 'reserved' }),
+    settleModel: ({ outcome, reserved, price }) => {
+      const known = outcome.kind === 'used' ? settleModelCall(outcome.usage, price) : null;
+      const spent = outcome.kind === 'nothing' ? { usdMicros: 0, tokens: 0, calls: 0 } : (known ?? reserved);
+      return Promise.resolve({ kind: 'settled', spent, flagged: known === null && outcome.kind !== 'nothing' });
+    },
+    ...script.reservations,
     openRun: (input) =>
       Promise.resolve({
         kind: 'opened',
@@ -142,13 +163,7 @@ function activitiesOf(script: Script, world: World): Activities {
         deadlineMs: script.deadlineMs ?? 4_000_000_000_000,
         model: {
           name: 'openai/test',
-          price: {
-            version: 'test',
-            inputMicrosPerMTok: 1_000_000,
-            cachedInputMicrosPerMTok: 1_000_000,
-            cacheWriteMicrosPerMTok: 1_000_000,
-            outputMicrosPerMTok: 1_000_000,
-          },
+          price: PRICE,
           maxTurns: script.maxTurns ?? 10,
           maxOutputTokens: 100,
           promptBytes: 1_000,

@@ -66,13 +66,16 @@ export type ClaimAnswer =
   | { kind: 'approval'; problem: string };
 
 const MAX_COLLISIONS = 5;
+/** Prepared once a connection: every call sends both. */
+const CLAIM = 'select actguard.claim($1::jsonb) as answer';
+const OUTCOME = 'select actguard.outcome($1::jsonb) as answer';
 
 /** Asks for the claim; two callers of one effect key at the same moment: the later one looks again. */
 export async function claim(db: Database, request: ClaimRequest, look = false): Promise<ClaimAnswer> {
   const text = pgJson(look ? { ...request, look: true, before: [], entries: [] } : request);
   for (let collisions = 0; ; collisions += 1) {
     try {
-      const [row] = await db.query<{ answer: ClaimAnswer }>('select actguard.claim($1::jsonb) as answer', [text]);
+      const [row] = await db.query<{ answer: ClaimAnswer }>(CLAIM, [text], 'claim');
       if (!row) throw new Error('claim answered nothing');
       return row.answer;
     } catch (error) {
@@ -118,9 +121,7 @@ export type OutcomeAnswer =
   { kind: 'ok'; nowMs: number } | { kind: 'late'; state: CallState; result: StoredResult | null } | { kind: 'gone' };
 
 export async function writeOutcome(db: Database, request: OutcomeRequest): Promise<OutcomeAnswer> {
-  const [row] = await db.query<{ answer: OutcomeAnswer }>('select actguard.outcome($1::jsonb) as answer', [
-    pgJson(request),
-  ]);
+  const [row] = await db.query<{ answer: OutcomeAnswer }>(OUTCOME, [pgJson(request)], 'outcome');
   return row?.answer ?? { kind: 'gone' };
 }
 

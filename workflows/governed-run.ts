@@ -121,17 +121,26 @@ export class GovernedRun {
 
   // ------------------------------------------------------------ entries and notifications
 
-  /** Runs an activity with the entries that are not recorded yet; they are dropped once it has answered. */
-  withEntries<T>(activity: (base: RunInput) => Promise<T>): Promise<T> {
+  /** What every activity of a run is asked with: the entries that are not recorded yet ride along. */
+  baseInput(): RunInput {
     const { entries, run } = this.state;
     const continuedFrom = workflowInfo().continuedFromExecutionRunId;
-    const base: RunInput = { v: 1, run, entries, ...(continuedFrom === undefined ? {} : { continuedFrom }) };
-    return activity(base).then((result) => {
-      checkReadable(result);
-      const last = entries.at(-1);
-      if (last) this.state = step.recorded(this.state, last.number);
-      return result;
-    });
+    return { v: 1, run, entries, ...(continuedFrom === undefined ? {} : { continuedFrom }) };
+  }
+
+  /** An activity has answered: the entries that rode along are recorded. @throws BACKEND_UNAVAILABLE: an unreadable answer */
+  entriesSent(entries: RunInput['entries'], result: unknown): void {
+    checkReadable(result);
+    const last = entries.at(-1);
+    if (last) this.state = step.recorded(this.state, last.number);
+  }
+
+  /** Runs an activity with the entries that are not recorded yet; they are dropped once it has answered. */
+  async withEntries<T>(activity: (base: RunInput) => Promise<T>): Promise<T> {
+    const base = this.baseInput();
+    const result = await activity(base);
+    this.entriesSent(base.entries, result);
+    return result;
   }
 
   /** Records what is not recorded, before a wait. */

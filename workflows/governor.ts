@@ -11,7 +11,7 @@ import { relevantFacts } from '../governance/facts.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 import { asObject, notStored, type CallOptions, type GovernedCall } from './governed-call.ts';
-import { GovernedRun } from './governed-run.ts';
+import { GovernedRun, runCancelled } from './governed-run.ts';
 import * as step from './governor-state.ts';
 import type { GovernorState, OpenCall } from './governor-state.ts';
 import { Inbox } from './inbox.ts';
@@ -34,11 +34,13 @@ export class Governor extends GovernedRun {
 
   // ------------------------------------------------------------ calls
 
-  /** One governed call. Denials are values; throws only on cancellation and on what no retry can mend. */
-  async call(name: string, args: Json, options: CallOptions = {}): Promise<GovernedCall> {
-    this.throwIfCancelled();
+  // Temporal takes a stack trace for every promise: on the way of a plain call there is one of ours and no more.
+
+  /** One governed call. Denials are values; rejects only on cancellation and on what no retry can mend. */
+  call(name: string, args: Json, options: CallOptions = {}): Promise<GovernedCall> {
+    if (this.isCancelled()) return Promise.reject(runCancelled());
     const tool = step.findTool(this.state, name);
-    if (!tool) return this.refuse(name, unknownTool(this.state, name), options.callId);
+    if (!tool) return Promise.resolve(this.refuse(name, unknownTool(this.state, name), options.callId));
     const seq = this.nextSeq();
     const call = options.callId ?? `c${seq}`;
     const open = step.newCall({ call, seq, tool: tool.name, args });
@@ -73,7 +75,9 @@ export class Governor extends GovernedRun {
   async reread(done: { call: string; seq: number; tool: string; args: Json }): Promise<CallResult> {
     const tool = this.state.tools[done.tool];
     if (!tool) return { kind: 'denied', denial: unknownTool(this.state, done.tool), callId: done.call };
+    const { entries } = this.state;
     const result = await this.#activity(tool, step.newCall(done), ZERO, { again: true });
+    this.entriesSent(entries, result);
     if (result.kind === 'done') return { kind: 'done', output: result.output ?? null, callId: done.call };
     if (result.kind === 'ask') return { kind: 'pending', callId: done.call };
     if (result.kind === 'unknown') return { kind: 'unknown', callId: done.call };
@@ -86,9 +90,11 @@ export class Governor extends GovernedRun {
       if (admission.kind === 'denied') return this.#denyHere(open, admission.denial);
       const { reserved } = admission;
       this.state = step.setOpen(admission.state, { ...open, phase: 'running' });
+      const { entries } = this.state;
       let result: CallToolResult;
       try {
         result = await this.#activity(tool, open, reserved, options);
+        this.entriesSent(entries, result);
       } catch (error) {
         this.#lost(tool, open, reserved, error);
         throw error;
@@ -130,25 +136,21 @@ export class Governor extends GovernedRun {
     const summary = summaryOf(tool.name, open.args);
     const facts = relevantFacts(tool.requires, asObject(open.args), this.state.facts);
     const left = step.leftOf(this.state);
-    return this.withEntries((base) =>
-      callToolActivity(
-        tool,
-        summary,
-      )({
-        ...base,
-        call: open.call,
-        seq: open.seq,
-        tool: tool.name,
-        args: open.args,
-        facts,
-        reserved,
-        left,
-        approvalId: open.answer === 'granted' && open.ask ? open.ask.approvalId : null,
-        deadlineMs: this.state.deadlineMs,
-        inline: options.inline ?? true,
-        ...(options.again ? { again: true } : {}),
-      }),
-    );
+    const activity = callToolActivity(tool, summary);
+    return activity({
+      ...this.baseInput(),
+      call: open.call,
+      seq: open.seq,
+      tool: tool.name,
+      args: open.args,
+      facts,
+      reserved,
+      left,
+      approvalId: open.answer === 'granted' && open.ask ? open.ask.approvalId : null,
+      deadlineMs: this.state.deadlineMs,
+      inline: options.inline ?? true,
+      ...(options.again ? { again: true } : {}),
+    });
   }
 
   #apply(

@@ -1,5 +1,3 @@
--- The claim: one transaction, one round trip.
-
 -- The claim: one transaction, one round trip. Looks at everything in the order of guards.md O1, takes at the end,
 -- so that a refusal at any step spends nothing (O2). With `look` it only looks.
 create or replace function actguard.claim(p jsonb) returns jsonb
@@ -9,11 +7,14 @@ declare
   v_period interval; v_probe boolean := false; v_lease interval := ms_interval((p->>'leaseMs')::bigint);
   v_key text := p #>> '{key,hash}'; v_scope text := coalesce(p #>> '{key,scope}', '');
 begin
-  perform append_entries(coalesce(p->'before', '[]'::jsonb));
+  perform append_entries(p->'before');
   perform share_control(p->>'tenant');
-  v_text := check_run(p->>'run', p->>'temporalRun', p->>'continuedFrom');
-  if v_text <> 'ok' then return jsonb_build_object('kind', 'run', 'problem', v_text); end if;
   select * into r from runs where run = p->>'run';
+  if r.run is null or r.temporal_run <> p->>'temporalRun' or r.status <> 'open' then
+    v_text := check_run(p->>'run', p->>'temporalRun', p->>'continuedFrom');
+    if v_text <> 'ok' then return jsonb_build_object('kind', 'run', 'problem', v_text); end if;
+    select * into r from runs where run = p->>'run';
+  end if;
   if r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'run', 'problem', 'unknown'); end if;
 
   -- this call itself: its own result, for ever
@@ -31,8 +32,10 @@ begin
     end if;
   end if;
 
-  v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, p->>'tool');
-  if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
+  if exists (select from freezes) then
+    v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, p->>'tool');
+    if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
+  end if;
 
   if own.run is not null then
     if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;
@@ -71,8 +74,11 @@ begin
   -- rate limit, then breaker: looked at under their row locks
   if jsonb_typeof(p->'rate') = 'object' then
     v_period := ms_interval((p #>> '{rate,periodMs}')::bigint);
-    insert into rate_slots (bucket, hits) values (p #>> '{rate,bucket}', '{}') on conflict do nothing;
     select hits into v_hits from rate_slots where bucket = p #>> '{rate,bucket}' for update;
+    if not found then
+      insert into rate_slots (bucket, hits) values (p #>> '{rate,bucket}', '{}') on conflict do nothing;
+      select hits into v_hits from rate_slots where bucket = p #>> '{rate,bucket}' for update;
+    end if;
     v_now := clock_timestamp();
     v_hits := array(select h from unnest(v_hits) h where h > v_now - v_period order by h);
     if cardinality(v_hits) >= (p #>> '{rate,maxCalls}')::int then
@@ -82,9 +88,14 @@ begin
     end if;
   end if;
   if jsonb_typeof(p->'breaker') = 'object' then
-    insert into breakers (breaker) values (p #>> '{breaker,key}') on conflict do nothing;
-    select * into b from breakers where breaker = p #>> '{breaker,key}' for update;
-    v_now := clock_timestamp();
+    -- a closed breaker is read without its lock: calls of one breaker do not queue for each other's commits
+    select * into b from breakers where breaker = p #>> '{breaker,key}';
+    if b.breaker is null then
+      insert into breakers (breaker) values (p #>> '{breaker,key}') on conflict do nothing;
+    elsif b.opened_at is not null then
+      select * into b from breakers where breaker = p #>> '{breaker,key}' for update;
+      v_now := clock_timestamp();
+    end if;
     if b.opened_at is not null then
       if v_now < b.opened_at + ms_interval((p #>> '{breaker,resetMs}')::bigint) then
         return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.opened_at) + (p #>> '{breaker,resetMs}')::bigint);
@@ -101,15 +112,15 @@ begin
     if v_text <> 'ok' then return jsonb_build_object('kind', 'approval', 'problem', v_text); end if;
   end if;
 
-  begin
-    insert into calls (run, call, seq, tenant, tool, effect, args_digest, state, token, lease_until, key_scope, key_hash,
-      on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at)
-    values (p->>'run', p->>'call', (p->>'seq')::int, r.tenant, p->>'tool', p->>'effect', p->>'argsDigest', 'claimed', p->>'token',
-      v_now + v_lease, v_scope, v_key, p #>> '{key,onDuplicate}', (p->>'settlesWithinMs')::bigint, p #>> '{breaker,key}', v_probe,
-      p->'reserved', p->>'approval', v_now, v_now);
-  exception when unique_violation then
+  insert into calls (run, call, seq, tenant, tool, effect, args_digest, state, token, lease_until, key_scope, key_hash,
+    on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at)
+  values (p->>'run', p->>'call', (p->>'seq')::int, r.tenant, p->>'tool', p->>'effect', p->>'argsDigest', 'claimed', p->>'token',
+    v_now + v_lease, v_scope, v_key, p #>> '{key,onDuplicate}', (p->>'settlesWithinMs')::bigint, p #>> '{breaker,key}', v_probe,
+    p->'reserved', p->>'approval', v_now, v_now)
+  on conflict do nothing;
+  if not found then
     raise exception 'actguard: claimed at the same moment' using errcode = '40001'; -- the caller looks again
-  end;
+  end if;
   if jsonb_typeof(p->'rate') = 'object' then
     update rate_slots set hits = v_hits || v_now where bucket = p #>> '{rate,bucket}';
   end if;

@@ -16,8 +16,8 @@ $$;
 create or replace function actguard.share_control(p_tenant text) returns void
 language plpgsql as $$
 begin
-  perform pg_advisory_xact_lock_shared(hashtextextended('actguard:control:*', 0));
-  perform pg_advisory_xact_lock_shared(hashtextextended('actguard:control:' || p_tenant, 0));
+  perform pg_advisory_xact_lock_shared(hashtextextended('actguard:control:*', 0)),
+    pg_advisory_xact_lock_shared(hashtextextended('actguard:control:' || p_tenant, 0));
 end $$;
 
 create or replace function actguard.set_freeze(p jsonb) returns void

@@ -48,6 +48,10 @@ create or replace function actguard.settle_breaker(p_breaker text, p_token text,
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare b breakers; v_now timestamptz;
 begin
+  select * into b from breakers where breaker = p_breaker;
+  if b.opened_at is null and b.probe_token is null and (p_verdict = 'none' or (p_verdict = 'success' and b.fails = 0)) then
+    return; -- nothing to change: calls of one breaker do not queue for each other's commits
+  end if;
   select * into b from breakers where breaker = p_breaker for update;
   v_now := clock_timestamp();
   if b.probe_token = p_token then

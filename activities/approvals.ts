@@ -14,7 +14,7 @@ import { APPROVAL_PAYLOAD_TYPE } from '../governance/dsse.ts';
 import { signerOf } from '../governance/answer.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
-import { signatureChecks } from './signatures.ts';
+import { trustOf } from './trust.ts';
 import type { ExpireAskInput, RecordAnswerInput, RecordAnswerResult } from './types.ts';
 
 export { openAsk, type OpenAskInput, type OpenAskResult } from './open-ask.ts';
@@ -40,6 +40,7 @@ const REFUSALS: { readonly [problem: string]: string } = {
   answered: 'this person has answered already',
   expired: 'the ask has expired',
   role: 'the person has no role that this ask needs',
+  counter: 'the count of the authenticator says that its key was copied; sign again or use another key',
   granted: 'the ask was granted already',
   rejected: 'the ask was rejected already',
   withdrawn: 'the ask was withdrawn',
@@ -71,10 +72,10 @@ export async function recordAnswer(
   if (!approval) return invalid(REFUSALS['unknown'] ?? '');
   if (signer.kind === 'invalid') return invalid(signer.reason);
 
-  const trust = { roots: deps.roots, dev: deps.dev, nowMs, checks: signatureChecks };
+  const trust = trustOf(deps, nowMs);
   const verified = verifyAnswer(input.envelope, approval.request, context.key, trust);
   if (verified.kind === 'invalid') return invalid(verified.reason);
-  const { statement, key } = verified.value;
+  const { statement, key, signCount } = verified.value;
 
   const about: JsonObject = {
     approvalId: input.approvalId,
@@ -110,6 +111,8 @@ export async function recordAnswer(
       roles: key.roles,
       envelope: input.envelope,
       delivery,
+      signCount,
+      signedAt: statement.at,
       entries: {
         answered: [
           entry('approval.answered', `answered:${key.person}`, { ...about, ...envelope }, { envelope: input.envelope }),

@@ -10,7 +10,7 @@ import type { Json } from '../governance/json.ts';
 import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
-import { signatureChecks } from './signatures.ts';
+import { trustOf } from './trust.ts';
 import type { VerifyCommandInput, VerifyCommandResult } from './types.ts';
 
 interface CommandContext {
@@ -47,7 +47,7 @@ export async function verifyCommand(
     recordInvalid(deps, input, { tenant, nowMs }, delivery, reason);
   if (signer.kind === 'invalid') return reject(signer.reason);
 
-  const trust = { roots: deps.roots, dev: deps.dev, nowMs, checks: signatureChecks };
+  const trust = trustOf(deps, nowMs);
   const verified = verifySignedCommand(input.envelope, { tenant, target: runTarget(input.run) }, context.key, trust);
   if (verified.kind === 'invalid') return reject(verified.reason);
   const { command, key } = verified.value;

@@ -4,6 +4,7 @@ import type { Fact, LiveFact, Limit, Principal } from '../governance/call.ts';
 import type { Decision } from '../governance/decision.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolManifest } from '../governance/tool.ts';
+import type { RelyingParty } from '../governance/webauthn.ts';
 import type { SecretSet } from './scrub.ts';
 
 /** Postgres, one statement a round trip. Connection troubles surface as BACKEND_UNAVAILABLE. */
@@ -43,6 +44,8 @@ export interface PolicyGate {
   readonly sha256: string;
   readonly roles: readonly string[];
   readonly quorum: number;
+  /** The kind of key that counts: any, or a passkey (`@key("webauthn")`). Default: any. */
+  readonly key?: 'any' | 'webauthn';
   readonly text: string;
 }
 
@@ -73,6 +76,8 @@ export interface Deps {
   readonly mailer: Mailer | null;
   /** Fingerprints (SHA-256 hex) of the administrators' keys. */
   readonly roots: readonly string[];
+  /** Where passkeys count: the approval page; absent or null: nowhere. */
+  readonly passkeys?: RelyingParty | null;
   /** Whether this is a dev stack: dev keys count only here, and entries say so. */
   readonly dev: boolean;
   /** Where each provider is reached, with its key; null: no key. */

@@ -6,8 +6,9 @@ import { digestOf } from '../governance/digest.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
+import type { KeyKind } from '../governance/signature.ts';
 import type { Deps } from './deps.ts';
-import { signatureChecks } from './signatures.ts';
+import { trustOf } from './trust.ts';
 
 /** A key as lists show it. */
 export interface ListedKey {
@@ -15,12 +16,13 @@ export interface ListedKey {
   readonly person: string;
   readonly roles: readonly string[];
   readonly keyId: string;
+  readonly kind: KeyKind;
   readonly dev: boolean;
   readonly enrolledAtMs: number;
   readonly revoked: boolean;
 }
 
-type TrustDeps = Pick<Deps, 'db' | 'roots' | 'dev'>;
+type TrustDeps = Pick<Deps, 'db' | 'roots' | 'dev' | 'passkeys'>;
 
 /**
  * Enrols a key: its statement is signed by a chain that ends in a root, and by itself. Enrolling it again changes nothing.
@@ -31,12 +33,7 @@ type TrustDeps = Pick<Deps, 'db' | 'roots' | 'dev'>;
 export async function enrol(deps: TrustDeps, envelope: Json, chain: readonly Json[]): Promise<EnrolledKey> {
   const [clock] = await deps.db.query<{ now: number }>('select actguard.ms(clock_timestamp()) as now');
   const nowMs = clock?.now ?? 0;
-  const verified = verifyEnrolment(envelope, chain, {
-    roots: deps.roots,
-    dev: deps.dev,
-    nowMs,
-    checks: signatureChecks,
-  });
+  const verified = verifyEnrolment(envelope, chain, trustOf(deps, nowMs));
   if (verified.kind === 'invalid') {
     throw new ActGuardError('FORBIDDEN', `the enrolment does not count: ${verified.reason}`, {
       hint: 'have it signed by an administrator whose key leads to a root in `approvals.roots`',
@@ -72,6 +69,8 @@ export async function enrol(deps: TrustDeps, envelope: Json, chain: readonly Jso
       chain,
       validFrom: statement.value.validFrom,
       validUntil: statement.value.validUntil,
+      kind: key.kind,
+      credential: statement.value.passkey?.credentialId ?? null,
       dev: key.dev,
       entries: [entry],
     }),

@@ -12,8 +12,8 @@ import { type Parsed, exactObject, hexOf, parsing, refuse, textOf, valueOf } fro
 import { utf8Length } from '../governance/text.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
+import { trustOf } from './trust.ts';
 import { pgJson } from './pg-json.ts';
-import { signatureChecks } from './signatures.ts';
 import type { FreezeInput, FreezeResult } from './types.ts';
 
 const REFUSALS: { readonly [problem: string]: string } = {
@@ -77,7 +77,7 @@ async function liftFreeze(deps: Deps, input: unknown, delivery: string): Promise
     if (keyRow) await recordRefused(deps, scope, nowMs, reason, envelope, delivery);
     return { kind: 'rejected', reason: bounded(reason) };
   };
-  const trust = { roots: deps.roots, dev: deps.dev, nowMs, checks: signatureChecks };
+  const trust = trustOf(deps, nowMs);
   const verified = verifySignedCommand(envelope, { tenant: scope.tenant, target }, keyRow, trust);
   if (verified.kind === 'invalid') return reject(verified.reason);
   const { command, key } = verified.value;

@@ -8,7 +8,7 @@ import type { LiveFact } from '../governance/call.ts';
 import { commitment, digestOf } from '../governance/digest.ts';
 import type { Json } from '../governance/json.ts';
 import type { Deps } from './deps.ts';
-import { signatureChecks } from './signatures.ts';
+import { trustOf } from './trust.ts';
 
 /** What was frozen while the ask waited, and the gates that the yes counts for. */
 export interface GrantedApproval {
@@ -70,7 +70,7 @@ function proveGrant(
   }
   if (Date.parse(request.expiresAt) <= context.nowMs) return 'the approval has expired';
 
-  const trust = { roots: deps.roots, dev: deps.dev, nowMs: context.nowMs, checks: signatureChecks };
+  const trust = trustOf(deps, context.nowMs);
   const answers: VerifiedAnswer[] = [];
   for (const answer of context.answers ?? []) {
     const verified = verifyAnswer(answer.envelope, context.request, answer.key, trust);

@@ -119,6 +119,7 @@ function askedGates(input: OpenAskInput, granted: readonly string[]): AskedGate[
         sha256: gate.sha256,
         roles: gate.roles.length > 0 ? [...gate.roles] : ['approver'],
         quorum: gate.quorum,
+        key: gate.key ?? 'any',
       });
     } else if (input.gates.includes(id)) {
       return null;

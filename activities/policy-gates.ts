@@ -12,13 +12,17 @@ export interface ParsedPolicy {
   readonly id: string;
   readonly piece: Piece;
   readonly json: PolicyJson;
-  readonly gate: { readonly roles: readonly string[]; readonly quorum: number } | null;
+  readonly gate: {
+    readonly roles: readonly string[];
+    readonly quorum: number;
+    readonly key: 'any' | 'webauthn';
+  } | null;
   /** Its annotations are wrong, so what it was meant to be is not known. */
   readonly misread: boolean;
 }
 
 /** Annotations that mean something; any other one is a mistake, for nothing would enforce it. */
-export const ANNOTATIONS = ['id', 'gate', 'roles', 'quorum', 'hint', 'description'] as const;
+export const ANNOTATIONS = ['id', 'gate', 'roles', 'quorum', 'key', 'hint', 'description'] as const;
 /** Who answers a gate that does not say. */
 const DEFAULT_ROLE = 'approver';
 /** More people than this do not answer one ask. */
@@ -53,7 +57,7 @@ export function readAnnotations(
   }
   const id = own ?? `${piece.file}#${piece.number}`;
   if (!notes.has('gate')) {
-    for (const name of ['roles', 'quorum'])
+    for (const name of ['roles', 'quorum', 'key'])
       if (notes.has(name)) refuse(name, `\`@${name}\` without a gate`, 'add `@gate("approval")` or remove it');
     return { id, gate: null, findings };
   }
@@ -70,7 +74,10 @@ export function readAnnotations(
   const quorum = /^[1-9][0-9]*$/.test(quorumText) ? Number(quorumText) : 0;
   if (quorum < 1 || quorum > MAX_QUORUM)
     refuse('quorum', `\`${quorumText}\` is not a number of people`, `write \`@quorum("1")\`, at most ${MAX_QUORUM}`);
-  return { id, gate: { roles, quorum: Math.max(1, quorum) }, findings };
+  const kind = notes.get('key');
+  if (kind !== undefined && kind !== 'webauthn')
+    refuse('key', `unknown kind of key \`${kind}\``, 'write `@key("webauthn")`: answers count by passkey only');
+  return { id, gate: { roles, quorum: Math.max(1, quorum), key: kind === undefined ? 'any' : 'webauthn' }, findings };
 }
 
 /** That `context.approved` stands in the one place of a gate where an approval is meant to count, and nowhere else. */

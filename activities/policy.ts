@@ -113,6 +113,7 @@ function gateOf({ id, piece, json, gate }: ParsedPolicy): PolicyGate {
     sha256: digestOf(contentOf(piece.text, json.annotations)),
     roles: gate?.roles ?? [],
     quorum: gate?.quorum ?? 1,
+    key: gate?.key ?? 'any',
     text: piece.text,
   };
 }

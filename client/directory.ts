@@ -5,12 +5,12 @@
 import type { Database } from '../activities/deps.ts';
 import type { ListedKey } from '../activities/directory.ts';
 import { digestOf } from '../governance/digest.ts';
-import { ENROLMENT_PAYLOAD_TYPE, parseEnvelope } from '../governance/dsse.ts';
-import { parseEnrolment } from '../governance/enrolment.ts';
+import { fingerprintOf } from '../governance/dsse.ts';
+import { fromBase64 } from '../governance/base64.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
-import { makeEnrolment } from './enrolment.ts';
+import { makeEnrolment, readEnrolment } from './enrolment.ts';
 import type { SigningKey } from './keys.ts';
 
 type Rows = Pick<Database, 'query'>;
@@ -28,56 +28,48 @@ export async function listKeys(db: Rows, tenant: string | null): Promise<ListedK
  * @throws ActGuardError ARGUMENTS_INVALID (a name or role that cannot be enrolled), CONFLICT (the key is somebody
  * else's or was revoked), BACKEND_UNAVAILABLE
  */
-export async function addKey(
+export function addKey(
   db: Rows,
   key: SigningKey,
   signer: SigningKey,
   options: { readonly tenant: string; readonly roles: readonly string[]; readonly nowMs: number },
 ): Promise<'enrolled' | 'again'> {
-  const envelope = makeEnrolment(key, signer, { ...options, person: key.person });
-  const opened = parseEnvelope(envelope, ENROLMENT_PAYLOAD_TYPE);
-  const statement = opened.kind === 'ok' ? parseEnrolment(opened.value.payload) : opened;
-  if (statement.kind === 'invalid')
-    throw new ActGuardError('ARGUMENTS_INVALID', `this cannot be enrolled: ${statement.reason}`);
-  const { tenant, person, roles, validFrom, validUntil, dev } = statement.value;
+  return storeEnrolment(db, makeEnrolment(key, signer, { ...options, person: key.person }), options.nowMs);
+}
+
+/** Stores an enrolment with the chain of its signer; {@link addKey} says what it throws. */
+export async function storeEnrolment(db: Rows, envelope: Json, nowMs: number): Promise<'enrolled' | 'again'> {
+  const { tenant, person, roles, validFrom, validUntil, dev, kind, publicKey, passkey, signer } =
+    readEnrolment(envelope);
+  const [keyId, signerId] = [publicKey, signer].map((key) => fingerprintOf(fromBase64(key) ?? new Uint8Array()));
   const [above] = await db.query<{ k: { envelope: Json; chain: Json[] } | null }>(
     'select actguard.find_key($1, $2) as k',
-    [tenant, signer.keyId],
+    [tenant, signerId],
   );
   const chain = above?.k ? [above.k.envelope, ...above.k.chain] : [];
   const entry = makeEntry({
     kind: 'key.enrolled',
     tenant,
     run: null,
-    key: `key:${key.keyId}`,
-    atMs: options.nowMs,
+    key: `key:${keyId ?? ''}`,
+    atMs: nowMs,
     data: {
       person,
-      key: key.keyId,
+      key: keyId ?? '',
       roles: [...roles],
-      signer: signer.keyId,
+      signer: signerId ?? '',
       envelopeSha256: digestOf(envelope),
       ...(dev ? { dev: true } : {}),
     },
     content: { envelope, chain },
   });
-  const row = {
-    tenant,
-    person,
-    keyId: key.keyId,
-    roles,
-    envelope,
-    chain,
-    validFrom,
-    validUntil,
-    dev,
-    entries: [entry],
-  };
+  const credential = passkey?.credentialId ?? null;
+  const row = { tenant, person, keyId, kind, credential, roles, envelope, chain, validFrom, validUntil, dev, entries: [entry] }; // prettier-ignore
   const [answer] = await db.query<{ r: 'enrolled' | 'again' | 'taken' }>('select actguard.enrol_key($1::jsonb) as r', [
     JSON.stringify(row),
   ]);
   if (answer?.r === 'enrolled' || answer?.r === 'again') return answer.r;
-  throw new ActGuardError('CONFLICT', `the key ${key.keyId.slice(0, 16)} is somebody else's or was revoked`, {
+  throw new ActGuardError('CONFLICT', `the key ${(keyId ?? '').slice(0, 16)} is somebody else's or was revoked`, {
     hint: 'make a new key with `actguard keys generate`',
   });
 }

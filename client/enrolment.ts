@@ -1,7 +1,8 @@
 /** Making enrolments: an administrator and the new key sign the same statement. */
 import { toBase64 } from '../governance/base64.ts';
-import { ENROLMENT_PAYLOAD_TYPE } from '../governance/dsse.ts';
-import { enrolmentStatement } from '../governance/enrolment.ts';
+import { ENROLMENT_PAYLOAD_TYPE, makeEnvelope, parseEnvelope } from '../governance/dsse.ts';
+import { type Enrolment, enrolmentStatement, parseEnrolment } from '../governance/enrolment.ts';
+import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import { MAX_ASK_CLOCK_SKEW_MS } from '../governance/limits.ts';
 import { type SigningKey, signEnvelope } from './keys.ts';
@@ -33,4 +34,39 @@ export function makeEnrolment(key: SigningKey, signer: SigningKey, options: Enro
     signer: toBase64(signer.publicKey),
   });
   return signEnvelope(ENROLMENT_PAYLOAD_TYPE, payload, [signer, key]);
+}
+
+/** What a pending enrolment says. @throws ActGuardError ARGUMENTS_INVALID when it is none */
+export function readEnrolment(envelope: Json): Enrolment {
+  const opened = parseEnvelope(envelope, ENROLMENT_PAYLOAD_TYPE);
+  const statement = opened.kind === 'ok' ? parseEnrolment(opened.value.payload) : opened;
+  if (statement.kind === 'ok') return statement.value;
+  throw new ActGuardError('ARGUMENTS_INVALID', `this cannot be enrolled: ${statement.reason}`);
+}
+
+/**
+ * Adds the administrator's signature to an enrolment that the new key has signed already: the same bytes.
+ *
+ * @throws ActGuardError ARGUMENTS_INVALID (no enrolment), FORBIDDEN (it names another administrator)
+ */
+export function countersign(envelope: Json, signer: SigningKey): Json {
+  const enrolment = readEnrolment(envelope);
+  if (enrolment.signer !== toBase64(signer.publicKey)) {
+    throw new ActGuardError('FORBIDDEN', 'the invitation names another administrator', {
+      hint: 'sign with the key that invited, or invite again',
+    });
+  }
+  const opened = parseEnvelope(envelope, ENROLMENT_PAYLOAD_TYPE);
+  const { payload, signatures } =
+    opened.kind === 'ok' ? opened.value : { payload: enrolmentStatement(enrolment), signatures: [] };
+  const own = signatures.filter((s) => s.keyid !== signer.keyId);
+  const [signed] = (signEnvelope(ENROLMENT_PAYLOAD_TYPE, payload, [signer]) as unknown as Signed).signatures;
+  return makeEnvelope(ENROLMENT_PAYLOAD_TYPE, payload, [
+    { keyid: signer.keyId, sig: Buffer.from(signed?.sig ?? '', 'base64') },
+    ...own,
+  ]);
+}
+
+interface Signed {
+  readonly signatures: readonly { readonly sig: string }[];
 }

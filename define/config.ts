@@ -1,9 +1,9 @@
 /** `defineConfig`: what a deployment allows. The default export of `actguard.config.ts`. */
 import type { Limit } from '../governance/call.ts';
 import { ActGuardError } from '../governance/errors.ts';
-import { APPROVAL_TTL_MS } from '../governance/limits.ts';
 import { checkToolNames, checkTools, isAgent } from './agent.ts';
 import { Checks, isOptions, quote } from './check.ts';
+import { checkApprovals } from './config-approvals.ts';
 import { checkBreakerNames, checkFactKinds, checkProviders } from './config-checks.ts';
 import { checkPrices } from './config-prices.ts';
 import { checkNetwork } from './secret-place.ts';
@@ -132,27 +132,4 @@ function checkWhole(checks: Checks, field: string, value: unknown): number | und
   if (number === undefined || Number.isSafeInteger(number)) return number;
   checks.add(field, `${quote(number)} is not a whole number that can be counted`);
   return undefined;
-}
-
-function checkApprovals(checks: Checks, value: unknown): Config['approvals'] {
-  const given = checks.options('approvals', value, ['roots', 'ttl', 'notify']) ?? {};
-  const roots = texts(checks, 'approvals.roots', given.roots, /^[0-9a-fA-F]{64}$/, 'the SHA-256 fingerprint of a key');
-  return {
-    roots: [...new Set(roots.map((root) => root.toLowerCase()))],
-    ttlMs: checks.duration('approvals.ttl', given.ttl, APPROVAL_TTL_MS),
-    notify: texts(checks, 'approvals.notify', given.notify, /^[^\s@<>,;"]+@[^\s@<>,;"]+$/, 'a mail address'),
-  };
-}
-
-function texts(checks: Checks, field: string, value: unknown, pattern: RegExp, what: string): readonly string[] {
-  if (value === undefined) return [];
-  if (!Array.isArray(value)) {
-    checks.add(field, `must be a list, not ${quote(value)}`);
-    return [];
-  }
-  return (value as unknown[]).filter((item, i): item is string => {
-    if (typeof item === 'string' && pattern.test(item)) return true;
-    checks.add(`${field}.${i}`, `${quote(item)} is not ${what}`);
-    return false;
-  });
 }

@@ -4,6 +4,7 @@ import type { Limit } from '../governance/call.ts';
 import type { FailureKind } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import type { Rule } from '../governance/rules.ts';
+import type { RelyingParty } from '../governance/webauthn.ts';
 import type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
 
 /** Milliseconds, or `'100ms'`, `'10s'`, `'1m'`, `'1h'`, `'1d'`. */
@@ -245,6 +246,10 @@ export interface ConfigOptions {
     readonly ttl?: Duration;
     /** Who gets mails about asks. */
     readonly notify?: readonly string[];
+    /** Origin of the approval page, `https://approve.example`; more than one when it moved. The dev stack has its own. */
+    readonly page?: string | readonly string[];
+    /** The domain that passkeys are made for; default: the page's host. */
+    readonly rpId?: string;
   };
   readonly network?: {
     /** Hosts whose addresses may be private: `10.0.0.7:8080`, `payments.internal`. Others are refused by `ctx.fetch`. */
@@ -261,6 +266,12 @@ export interface Config {
   readonly runLimit: Limit;
   readonly providers: { readonly [name: string]: ProviderOptions };
   readonly prices: { readonly [model: string]: PriceOptions };
-  readonly approvals: { readonly roots: readonly string[]; readonly ttlMs: number; readonly notify: readonly string[] };
+  readonly approvals: {
+    readonly roots: readonly string[];
+    readonly ttlMs: number;
+    readonly notify: readonly string[];
+    /** Where the approval page is and its passkeys count; null: there is none. */
+    readonly passkeys: RelyingParty | null;
+  };
   readonly network: { readonly privateHosts: readonly string[] };
 }

@@ -2,9 +2,11 @@
 import { canonicalize } from './canonical.ts';
 import { APPROVAL_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts';
 import { type EnrolledKey, type Trust, coversTenant, hasRole, verifyEnrolment } from './enrolment.ts';
-import { type ApprovalRequest, type ApprovalStatement, parseStatement } from './approval.ts';
+import { checkSignature } from './signature.ts';
+import { type ApprovalRequest, type ApprovalStatement, type AskedGate, parseStatement } from './approval.ts';
 import type { Json } from './json.ts';
 import { type Parsed, parsing, refuse, valueOf } from './strict.ts';
+import { signCountOf } from './webauthn.ts';
 
 /** A key as the directory keeps it: enrolment and chain are evidence, everything else there is a convenience. */
 export interface KeyRow {
@@ -17,6 +19,8 @@ export interface KeyRow {
 export interface VerifiedAnswer {
   readonly statement: ApprovalStatement;
   readonly key: EnrolledKey;
+  /** Of a passkey's authenticator; 0: it keeps none. */
+  readonly signCount: number;
 }
 
 /** The key id that an answer names, before anything is verified: to look the key up. */
@@ -49,16 +53,22 @@ export function verifyAnswer(
     }
     const key = valueOf(verifyKey(keyId, keyRow, statement.request.tenant, trust));
     const signature = signatures[0];
-    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig))
-      return refuse('the signature does not verify');
+    if (!signature) return refuse('the envelope has no signature');
+    checkSignature(key, pae, signature, trust);
     if (statement.key !== keyId) return refuse('the statement names another key than the one that signed');
     if (statement.person !== key.person) return refuse('the key belongs to another person');
     if (statement.person === statement.request.requester.user) return refuse('nobody approves what they asked for');
-    if (!statement.request.gates.some((gate) => hasRole(key, gate.roles))) {
-      return refuse('the person has no role that this ask needs');
-    }
-    return { statement, key };
+    const { gates } = statement.request;
+    if (!gates.some((gate) => hasRole(key, gate.roles))) return refuse('the person has no role that this ask needs');
+    if (!gates.some((gate) => answersGate(key, gate))) return refuse('this ask is answered with a passkey only');
+    const signCount = signature.assertion === null ? 0 : signCountOf(signature.assertion.authenticatorData);
+    return { statement, key, signCount };
   });
+}
+
+/** Whether a key counts for a gate: a role it asks for, and the kind of key it asks for. */
+export function answersGate(key: EnrolledKey, gate: AskedGate): boolean {
+  return hasRole(key, gate.roles) && (gate.key === 'any' || gate.key === key.kind);
 }
 
 /** A directory row's key, followed to a root and valid in a tenant now. */
@@ -77,7 +87,7 @@ export function verifyKey(keyId: string, row: KeyRow | null, tenant: string, tru
 export function gatesAnswered(request: ApprovalRequest, answers: readonly VerifiedAnswer[]): boolean {
   if (request.gates.length === 0 || answers.some((a) => a.statement.decision !== 'approve')) return false;
   return request.gates.every((gate) => {
-    const people = new Set(answers.filter((a) => hasRole(a.key, gate.roles)).map((a) => a.key.person));
+    const people = new Set(answers.filter((a) => answersGate(a.key, gate)).map((a) => a.key.person));
     return people.size >= gate.quorum;
   });
 }

@@ -34,6 +34,8 @@ export interface AskedGate {
   readonly roles: readonly string[];
   /** Different people who have to say yes. */
   readonly quorum: number;
+  /** The kind of key that counts. */
+  readonly key: 'any' | 'webauthn';
 }
 
 /** A fact that the call rests on, as it was when the ask was made. */
@@ -181,7 +183,7 @@ function readRequest(value: unknown): ApprovalRequest {
 }
 
 function readGate(item: unknown): AskedGate {
-  const g = exactObject(item, ['id', 'sha256', 'roles', 'quorum'], 'a gate');
+  const g = exactObject(item, ['id', 'sha256', 'roles', 'quorum', 'key'], 'a gate');
   const roles = listOf(g.roles, 'the roles of a gate', 32, (role) => nameOf(role, 'a role'));
   if (roles.length === 0) return refuse('a gate names no role');
   return {
@@ -189,6 +191,7 @@ function readGate(item: unknown): AskedGate {
     sha256: hexOf(g.sha256, 'a gate digest', 32),
     roles,
     quorum: integerOf(g.quorum, 'a quorum', 1),
+    key: oneOf(g.key, 'the kind of key of a gate', ['any', 'webauthn']),
   };
 }
 

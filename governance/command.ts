@@ -5,6 +5,7 @@ import { utf8Bytes } from './digest.ts';
 import { type EnrolledKey, type Trust, hasRole } from './enrolment.ts';
 import { type KeyRow, signerOf, verifyKey } from './answer.ts';
 import { EVERY_TENANT } from './freeze.ts';
+import { checkSignature } from './signature.ts';
 import type { JsonObject } from './json.ts';
 import { MAX_COMMAND_LIFE_MS, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
 import {
@@ -80,7 +81,16 @@ function rootKey(command: Command, keyId: string, trust: Trust): CommandKey {
   const publicKey = base64Of(command.data['publicKey'], 'the public key of the root');
   if (publicKey.length !== 32 || fingerprintOf(publicKey) !== keyId) return refuse("the public key is not the root's");
   const person = `root:${keyId.slice(0, 16)}`;
-  return { keyId, publicKey, tenant: EVERY_TENANT, person, roles: ['admin'], dev: trust.dev, root: true };
+  return {
+    keyId,
+    kind: 'ed25519',
+    publicKey,
+    tenant: EVERY_TENANT,
+    person,
+    roles: ['admin'],
+    dev: trust.dev,
+    root: true,
+  };
 }
 
 /** Verifies a command for a target: key, chain, tenant, role operator or admin, signature, expiry. The nonce is the caller's. */
@@ -102,8 +112,8 @@ export function verifySignedCommand(
     const pinned = command.tenant === EVERY_TENANT && trust.roots.includes(keyId);
     const key = pinned ? rootKey(command, keyId, trust) : valueOf(verifyKey(keyId, keyRow, command.tenant, trust));
     const signature = signatures[0];
-    if (!signature || !trust.checks.verify(key.publicKey, pae, signature.sig))
-      return refuse('the signature does not verify');
+    if (!signature) return refuse('the envelope has no signature');
+    checkSignature(key, pae, signature, trust);
     if (!hasRole(key, ['operator', 'admin'])) return refuse('the person is neither operator nor administrator');
     return { command, key };
   });

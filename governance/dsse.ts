@@ -4,13 +4,16 @@ import { fromBase64, toBase64 } from './base64.ts';
 import { canonicalize } from './canonical.ts';
 import { sha256Hex, utf8Bytes } from './digest.ts';
 import type { Json } from './json.ts';
-import { MAX_ENVELOPE_SIGNATURES, MAX_SIGNAL_BYTES } from './limits.ts';
+import { MAX_ENVELOPE_SIGNATURES, MAX_PASSKEY_SIGNATURE_BYTES, MAX_SIGNAL_BYTES } from './limits.ts';
+import type { Assertion } from './webauthn.ts';
 import { type Parsed, exactObject, hexOf, listOf, parsing, refuse } from './strict.ts';
 
 /** The payload types that ActGuard signs: the type is part of what is signed, so no kind passes for another. */
 export const APPROVAL_PAYLOAD_TYPE = 'application/vnd.actguard.approval+json';
 /** Payload type of signed commands (governance/command.ts). */
 export const COMMAND_PAYLOAD_TYPE = 'application/vnd.actguard.command+json';
+/** Payload type of a sign-in on the approval page (governance/session.ts). */
+export const SESSION_PAYLOAD_TYPE = 'application/vnd.actguard.session+json';
 /** Payload type of key enrolments (governance/enrolment.ts). */
 export const ENROLMENT_PAYLOAD_TYPE = 'application/vnd.actguard.enrolment+json';
 
@@ -18,8 +21,10 @@ export const ENROLMENT_PAYLOAD_TYPE = 'application/vnd.actguard.enrolment+json';
 export interface EnvelopeSignature {
   /** {@link fingerprintOf} the key, hex. */
   readonly keyid: string;
-  /** 64 bytes. */
+  /** 64 bytes; of a passkey as its algorithm writes it. */
   readonly sig: Uint8Array;
+  /** A passkey's: what it signed besides the statement. null: the key signed the PAE itself. */
+  readonly assertion: Assertion | null;
 }
 
 /** An envelope that was taken apart; nothing is verified yet. */
@@ -39,17 +44,29 @@ export function preAuthEncoding(payloadType: string, payload: Uint8Array): Uint8
   return concatBytes(utf8Bytes(`DSSEv1 ${type.length} `), type, utf8Bytes(` ${payload.length} `), payload);
 }
 
-/** A key's id: SHA-256 of the raw 32 public bytes, hex. */
+/** A key's id: SHA-256 of the raw 32 public bytes (of a passkey: of its COSE key), hex. */
 export function fingerprintOf(publicKey: Uint8Array): string {
   return sha256Hex(publicKey);
 }
 
+/** A signature as it goes into an envelope; `assertion` of a passkey only. */
+export type NewSignature = Pick<EnvelopeSignature, 'keyid' | 'sig'> & { readonly assertion?: Assertion | null };
+
 /** An envelope as JSON. */
-export function makeEnvelope(payloadType: string, payload: Uint8Array, signatures: readonly EnvelopeSignature[]): Json {
+export function makeEnvelope(payloadType: string, payload: Uint8Array, signatures: readonly NewSignature[]): Json {
   return {
     payloadType,
     payload: toBase64(payload),
-    signatures: signatures.map(({ keyid, sig }) => ({ keyid, sig: toBase64(sig) })),
+    signatures: signatures.map(({ keyid, sig, assertion }) => ({
+      keyid,
+      sig: toBase64(sig),
+      ...(!assertion
+        ? {}
+        : {
+            authenticatorData: toBase64(assertion.authenticatorData),
+            clientDataJSON: toBase64(assertion.clientDataJSON),
+          }),
+    })),
   };
 }
 
@@ -74,10 +91,27 @@ export function parseEnvelope(value: unknown, payloadType: string): Parsed<Envel
 }
 
 function readSignature(item: unknown): EnvelopeSignature {
+  const passkey = typeof item === 'object' && item !== null && 'clientDataJSON' in item;
+  if (passkey) return readPasskeySignature(item);
   const fields = exactObject(item, ['keyid', 'sig'], 'a signature');
   const sig = base64Of(fields.sig, 'a signature');
   if (sig.length !== 64) return refuse('a signature is not 64 bytes long');
-  return { keyid: hexOf(fields.keyid, 'a key id', 32), sig };
+  return { keyid: hexOf(fields.keyid, 'a key id', 32), sig, assertion: null };
+}
+
+function readPasskeySignature(item: unknown): EnvelopeSignature {
+  const fields = exactObject(item, ['keyid', 'sig', 'authenticatorData', 'clientDataJSON'], 'a signature');
+  const sig = base64Of(fields.sig, 'a signature');
+  if (sig.length === 0 || sig.length > MAX_PASSKEY_SIGNATURE_BYTES)
+    return refuse('a signature has an impossible length');
+  return {
+    keyid: hexOf(fields.keyid, 'a key id', 32),
+    sig,
+    assertion: {
+      authenticatorData: base64Of(fields.authenticatorData, 'the authenticator data'),
+      clientDataJSON: base64Of(fields.clientDataJSON, 'the client data'),
+    },
+  };
 }
 
 /** Canonical base64 inside {@link parsing}. */

@@ -4,10 +4,13 @@
  * database prove nothing; this does.
  */
 import { canonicalize } from './canonical.ts';
-import { ENROLMENT_PAYLOAD_TYPE, base64Of, fingerprintOf, parseEnvelope, type Envelope } from './dsse.ts';
+import { ENROLMENT_PAYLOAD_TYPE, base64Of, fingerprintOf, parseEnvelope } from './dsse.ts';
 import { utf8Bytes } from './digest.ts';
+import type { Json } from './json.ts';
 import { toBase64 } from './base64.ts';
-import { MAX_CHAIN_LINKS, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
+import { MAX_CHAIN_LINKS, MAX_CREDENTIAL_ID_BYTES, MAX_PASSKEY_KEY_BYTES, MAX_STATEMENT_TEXT_CHARS } from './limits.ts';
+import { checkSignature, type KeyKind, type SignatureChecks } from './signature.ts';
+import type { RelyingParty } from './webauthn.ts';
 import {
   type Parsed,
   canonicalJsonOf,
@@ -28,9 +31,11 @@ export interface Enrolment {
   readonly tenant: string;
   readonly person: string;
   readonly roles: readonly string[];
-  readonly kind: 'ed25519';
-  /** 32 raw bytes, base64. */
+  readonly kind: KeyKind;
+  /** 32 raw bytes, of a passkey its COSE key; base64. */
   readonly publicKey: string;
+  /** A passkey's own fields; absent for other keys. */
+  readonly passkey?: PasskeyFields;
   readonly validFrom: string;
   /** null: until it is revoked. */
   readonly validUntil: string | null;
@@ -40,22 +45,23 @@ export interface Enrolment {
   readonly signer: string;
 }
 
+/** How a passkey is found and where it works. */
+export interface PasskeyFields {
+  /** Bytes, base64. */
+  readonly credentialId: string;
+  /** The relying party that it was made for. */
+  readonly rpId: string;
+}
+
 /** A key whose chain was followed to a root. */
 export interface EnrolledKey {
   readonly keyId: string;
+  readonly kind: KeyKind;
   readonly publicKey: Uint8Array;
   readonly tenant: string;
   readonly person: string;
   readonly roles: readonly string[];
   readonly dev: boolean;
-}
-
-/** Signature checks, injected: governance has no Node. Each answers false for whatever is wrong, it never throws. */
-export interface SignatureChecks {
-  /** Ed25519 by a key that is canonical and not of small order. */
-  readonly verify: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean;
-  /** The same without the ZIP-215 leniencies: proof of possession. */
-  readonly verifyPossession: (publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array) => boolean;
 }
 
 /** What is trusted, and when. */
@@ -66,31 +72,27 @@ export interface Trust {
   readonly dev: boolean;
   /** The database's clock. */
   readonly nowMs: number;
+  /** Where passkeys count; null: nowhere. */
+  readonly passkeys: RelyingParty | null;
   readonly checks: SignatureChecks;
 }
 
 /** The bytes of an enrolment: sign their PAE with ENROLMENT_PAYLOAD_TYPE, as administrator and as the new key. */
 export function enrolmentStatement(enrolment: Enrolment): Uint8Array {
-  return utf8Bytes(canonicalize({ ...enrolment, roles: [...enrolment.roles] }));
+  return utf8Bytes(canonicalize(enrolment as unknown as Json));
 }
+
+const FIELDS = [
+  'v', 'tenant', 'person', 'roles', 'kind', 'publicKey', 'validFrom', 'validUntil', 'dev', 'signer',
+] as const; // prettier-ignore
+const PASSKEY_FIELDS = [...FIELDS, 'passkey'] as const;
 
 /** Reads an enrolment strictly. */
 export function parseEnrolment(payload: Uint8Array): Parsed<Enrolment> {
   return parsing(() => {
     const value = canonicalJsonOf(payload, 'the enrolment');
-    const fields = [
-      'v',
-      'tenant',
-      'person',
-      'roles',
-      'kind',
-      'publicKey',
-      'validFrom',
-      'validUntil',
-      'dev',
-      'signer',
-    ] as const;
-    const e = exactObject(value, fields, 'the enrolment');
+    const passkey = typeof value === 'object' && value !== null && 'passkey' in value;
+    const e = exactObject(value, passkey ? PASSKEY_FIELDS : FIELDS, 'the enrolment');
     if (e.v !== 1) return refuse('the enrolment is of an unknown version');
     if (typeof e.dev !== 'boolean') return refuse('the dev mark of the enrolment is missing');
     const dev = e.dev;
@@ -101,8 +103,13 @@ export function parseEnrolment(payload: Uint8Array): Parsed<Enrolment> {
       tenant,
       person: nameOf(e.person, 'the person'),
       roles: listOf(e.roles, 'the roles', 32, (role) => nameOf(role, 'a role', dev)),
-      kind: oneOf(e.kind, 'the kind of key', ['ed25519']),
-      publicKey: keyOf(e.publicKey, 'the public key'),
+      ...(passkey
+        ? {
+            kind: oneOf(e.kind, 'the kind of key', ['webauthn']),
+            publicKey: coseOf(e.publicKey),
+            passkey: passkeyOf((e as { passkey?: unknown }).passkey),
+          }
+        : { kind: oneOf(e.kind, 'the kind of key', ['ed25519']), publicKey: keyOf(e.publicKey, 'the public key') }),
       validFrom: timeOf(e.validFrom, 'the start of validity'),
       validUntil: e.validUntil === null ? null : timeOf(e.validUntil, 'the end of validity'),
       dev,
@@ -131,8 +138,8 @@ export function verifyEnrolment(envelope: unknown, chain: unknown, trust: Trust)
     }
     if (!trust.roots.includes(fingerprintOf(rawKey(below.signer)))) return refuse('the chain does not end in a root');
     const publicKey = rawKey(key.publicKey);
-    const { tenant, person, roles, dev } = key;
-    return { keyId: fingerprintOf(publicKey), publicKey, tenant, person, roles, dev };
+    const { kind, tenant, person, roles, dev } = key;
+    return { keyId: fingerprintOf(publicKey), kind, publicKey, tenant, person, roles, dev };
   });
 }
 
@@ -160,14 +167,30 @@ function readLink(value: unknown, trust: Trust): Enrolment {
   if (enrolment.publicKey === enrolment.signer) return refuse('a key cannot enrol itself');
   if (envelope.signatures.length !== 2)
     return refuse('an enrolment has two signatures: the administrator and the new key');
-  check(envelope, rawKey(enrolment.publicKey), trust.checks.verifyPossession, 'possession of the key is not proven');
-  check(envelope, rawKey(enrolment.signer), trust.checks.verify, 'the administrator did not sign the enrolment');
+  if (enrolment.passkey && enrolment.passkey.rpId !== trust.passkeys?.id)
+    return refuse('the passkey is for another page');
+  const own = rawKey(enrolment.publicKey);
+  const byOwn = envelope.signatures.find((s) => s.keyid === fingerprintOf(own));
+  const possession = { ...trust, checks: { ...trust.checks, verify: trust.checks.verifyPossession } };
+  if (!byOwn) return refuse('possession of the key is not proven');
+  checkSignature(
+    { kind: enrolment.kind, publicKey: own },
+    envelope.pae,
+    byOwn,
+    possession,
+    'possession of the key is not proven',
+  );
+  const signer = rawKey(enrolment.signer);
+  const bySigner = envelope.signatures.find((s) => s.keyid === fingerprintOf(signer));
+  if (!bySigner) return refuse('the administrator did not sign the enrolment');
+  checkSignature(
+    { kind: 'ed25519', publicKey: signer },
+    envelope.pae,
+    bySigner,
+    trust,
+    'the administrator did not sign the enrolment',
+  );
   return enrolment;
-}
-
-function check(envelope: Envelope, key: Uint8Array, verify: SignatureChecks['verify'], otherwise: string): void {
-  const signature = envelope.signatures.find((s) => s.keyid === fingerprintOf(key));
-  if (!signature || !verify(key, envelope.pae, signature.sig)) refuse(otherwise);
 }
 
 function rawKey(text: string): Uint8Array {
@@ -177,4 +200,19 @@ function rawKey(text: string): Uint8Array {
 function keyOf(value: unknown, what: string): string {
   const bytes = base64Of(value, what);
   return bytes.length === 32 ? toBase64(bytes) : refuse(`${what} is not 32 bytes long`);
+}
+
+function coseOf(value: unknown): string {
+  const bytes = base64Of(value, 'the public key');
+  return bytes.length > 0 && bytes.length <= MAX_PASSKEY_KEY_BYTES
+    ? toBase64(bytes)
+    : refuse(`the public key of a passkey has 1 to ${MAX_PASSKEY_KEY_BYTES} bytes`);
+}
+
+function passkeyOf(value: unknown): PasskeyFields {
+  const fields = exactObject(value, ['credentialId', 'rpId'], 'the passkey');
+  const id = base64Of(fields.credentialId, 'the credential id');
+  if (id.length === 0 || id.length > MAX_CREDENTIAL_ID_BYTES)
+    return refuse('the credential id has an impossible length');
+  return { credentialId: toBase64(id), rpId: textOf(fields.rpId, 'the relying party', MAX_STATEMENT_TEXT_CHARS) };
 }

@@ -115,6 +115,14 @@ export const MAX_NAME_CHARS = 60;
 export const MAX_LISTED_ISSUES = 20;
 /** Signatures of one envelope: an enrolment has two, an approval one; more is work for nothing. */
 export const MAX_ENVELOPE_SIGNATURES = 8;
+/** A passkey's client data: a challenge, an origin, a few flags; browsers write about 150 bytes. */
+export const MAX_CLIENT_DATA_BYTES = 1024;
+/** A passkey's signature: RSA of 4096 bits is the largest kind that is accepted. */
+export const MAX_PASSKEY_SIGNATURE_BYTES = 512;
+/** A passkey's public key as COSE: RSA of 4096 bits and its framing. */
+export const MAX_PASSKEY_KEY_BYTES = 600;
+/** A credential id (WebAuthn allows 1023 bytes; it stands in an enrolment). */
+export const MAX_CREDENTIAL_ID_BYTES = 1023;
 /** Links between a key and a root: root, administrator, administrator of a tenant, person. */
 export const MAX_CHAIN_LINKS = 4;
 /** An approval request as it is signed: its statement, in base64 with a signature, has to fit MAX_SIGNAL_BYTES. */

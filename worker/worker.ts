@@ -17,6 +17,7 @@ import { SecretSet } from '../activities/scrub.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
+import { passkeysAt } from '../governance/webauthn.ts';
 import { TASK_QUEUE } from '../workflows/ids.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
@@ -44,6 +45,8 @@ export interface WorkerOptions {
   readonly devDirectory: string | null;
   /** Base URL of a server that replays recorded models; real providers are not called then. */
   readonly modelReplayUrl: string | null;
+  /** Set on a dev stack: the origin of its approval page, `http://localhost:8400`. */
+  readonly pageUrl?: string | null;
   readonly taskQueue?: string;
   readonly workflowBundle?: WorkflowBundle;
   /** Stops the worker: polling ends at once, running tools finish. */
@@ -85,6 +88,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       known,
       mailer: options.smtpUrl === null ? null : smtpMailer(options.smtpUrl),
       roots,
+      passkeys: dev && options.pageUrl ? passkeysAt(options.pageUrl) : config.approvals.passkeys,
       dev: dev !== null,
       models: createModelGateway({
         config,

@@ -17,6 +17,10 @@ language sql immutable as $$
   select '*' = any (p_roles) or exists (select from jsonb_array_elements_text(p_gate->'roles') r where r = any (p_roles))
 $$;
 
+-- Whether a gate accepts this kind of key.
+create or replace function actguard.fits_key(p_gate jsonb, p_kind text) returns boolean
+language sql immutable as $$ select coalesce(p_gate->>'key', 'any') in ('any', p_kind) $$;
+
 -- Whether every gate has its quorum of different people whose keys and roles count now, and nobody rejected. The
 -- caller holds the approval's row; the keys are locked against a revocation that has not committed.
 create or replace function actguard.gates_answered(p_approval text) returns boolean
@@ -32,17 +36,17 @@ begin
   if exists (select from answers where approval = p_approval and decision <> 'approve') then return false; end if;
   return not exists (
     select from jsonb_array_elements(v_gates) g
-    where (select count(distinct n.person) from answers n
-           where n.approval = p_approval and fits_gate(g, live_roles(n.tenant, n.person, n.key_id, n.roles)))
+    where (select count(distinct n.person) from answers n join keys k on k.tenant = n.tenant and k.key_id = n.key_id
+           where n.approval = p_approval and fits_key(g, k.kind) and fits_gate(g, live_roles(n.tenant, n.person, n.key_id, n.roles)))
       < (g->>'quorum')::int);
 end $$;
 
 -- Records a verified answer. The approval's row is locked: the first to commit wins. 'accepted' or 'refused' with
--- 'unknown', 'answered', 'expired', 'role' or the state that the ask is in.
+-- 'unknown', 'answered', 'expired', 'role', 'counter' (a copy of the key) or the state that the ask is in.
 create or replace function actguard.record_answer(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare
-  a approvals; n answers; v_roles text[]; v_complete boolean; v_signed text[] := array(select jsonb_array_elements_text(p->'roles'));
+  a approvals; n answers; v_roles text[]; v_kind text; v_complete boolean; v_signed text[] := array(select jsonb_array_elements_text(p->'roles'));
 begin
   select * into a from approvals where approval = p->>'approval' and run = p->>'run' for update;
   if not found then return jsonb_build_object('kind', 'refused', 'problem', 'unknown'); end if;
@@ -56,8 +60,12 @@ begin
   if a.state <> 'open' then return jsonb_build_object('kind', 'refused', 'problem', a.state); end if;
   if a.expires_at <= clock_timestamp() then return jsonb_build_object('kind', 'refused', 'problem', 'expired'); end if;
   v_roles := live_roles(p->>'keyTenant', p->>'person', p->>'keyId', v_signed);
-  if not exists (select from jsonb_array_elements(a.gates) g where fits_gate(g, v_roles)) then
+  select kind into v_kind from keys where tenant = p->>'keyTenant' and key_id = p->>'keyId';
+  if not exists (select from jsonb_array_elements(a.gates) g where fits_gate(g, v_roles) and fits_key(g, v_kind)) then
     return jsonb_build_object('kind', 'refused', 'problem', 'role');
+  end if;
+  if not note_sign_count(p->>'keyTenant', p->>'keyId', (p->>'signCount')::bigint, (p->>'signedAt')::timestamptz, p->>'delivery') then
+    return jsonb_build_object('kind', 'refused', 'problem', 'counter');
   end if;
   insert into answers (approval, person, tenant, key_id, decision, roles, envelope, delivery, completed)
   values (a.approval, p->>'person', p->>'keyTenant', p->>'keyId', p->>'decision', v_signed, p->'envelope', p->>'delivery', false);

@@ -38,7 +38,10 @@ async function check(directory: string | undefined, configPath: string | undefin
 }
 
 function describe({ id, effect, file, gate }: PolicySummary): string {
-  const asks = gate === null ? '' : `  asks ${gate.quorum} of ${gate.roles.join(', ')}`;
+  const asks =
+    gate === null
+      ? ''
+      : `  asks ${gate.quorum} of ${gate.roles.join(', ')}${gate.key === 'webauthn' ? ', by passkey' : ''}`;
   return `${effect.padEnd(6)}  ${id}${id.startsWith(`${file}#`) ? '' : ` (${file})`}${asks}`;
 }
 

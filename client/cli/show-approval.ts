@@ -18,7 +18,8 @@ export function showApproval(ask: ReadApproval, nowMs: number): string[] {
     ...block(prettyArgs(content.args)),
     `why asked  ${request.reasons.map(visible).join(', ')}`,
     ...request.gates.map(
-      (g) => `  gate     ${visible(g.id)}: ${people(g.quorum)} with role ${g.roles.map(visible).join(' or ')}`,
+      (g) =>
+        `  gate     ${visible(g.id)}: ${people(g.quorum)} with role ${g.roles.map(visible).join(' or ')}${g.key === 'webauthn' ? ', by passkey' : ''}`,
     ),
     `asked by   agent ${visible(request.requester.agent)} on behalf of ${visible(request.requester.user)}, tenant ${visible(request.tenant)}`,
     `run        ${visible(request.run)}, call ${visible(request.call)}`,

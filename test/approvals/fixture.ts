@@ -36,8 +36,13 @@ export const tool = {
   },
 } as unknown as Tool;
 
-export function gate(id: string, roles: readonly string[] = ['finance'], quorum = 1): PolicyGate {
-  return { id, sha256: SHA, roles, quorum, text: '' };
+export function gate(
+  id: string,
+  roles: readonly string[] = ['finance'],
+  quorum = 1,
+  key: 'any' | 'webauthn' = 'any',
+): PolicyGate {
+  return { id, sha256: SHA, roles, quorum, key, text: '' };
 }
 
 let runs = 0;

@@ -43,7 +43,7 @@ const request: ApprovalRequest = {
   argsCommitment: 'aa'.repeat(32),
   shownCommitment: 'bb'.repeat(32),
   reasons: ['refunds-over-100'],
-  gates: [{ id: 'refunds-over-100', sha256: 'ab'.repeat(32), roles: ['finance'], quorum: 1 }],
+  gates: [{ id: 'refunds-over-100', sha256: 'ab'.repeat(32), roles: ['finance'], quorum: 1, key: 'any' }],
   facts: [],
   costMicros: 0,
   requester: { user: 'alice', agent: 'desk' },
@@ -143,7 +143,7 @@ describe('P4 enrolment', () => {
   const root = generateKey('');
   const admin = generateKey('ada');
   const bob = generateKey('bob');
-  const trust: Trust = { roots: [root.keyId], dev: false, nowMs: NOW, checks: signatureChecks };
+  const trust: Trust = { roots: [root.keyId], dev: false, nowMs: NOW, passkeys: null, checks: signatureChecks };
   const acme = { tenant: 'acme', nowMs: NOW };
   const devRoot: SigningKey = { ...generateKey(''), dev: true };
   const byRoot = makeEnrolment(bob, root, { ...acme, person: 'bob', roles: ['finance'] });

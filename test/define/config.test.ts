@@ -155,6 +155,30 @@ const configs: readonly Case[] = [
   ],
   ['P4 an ask that is over at once', { approvals: { ttl: 0 } }, ['`approvals.ttl`'], { approvals: { ttl: '1h' } }],
   [
+    'P4 a page without encryption',
+    { approvals: { page: 'http://approve.example' } },
+    ['`approvals.page.0`'],
+    { approvals: { page: 'http://localhost:8400' } },
+  ],
+  [
+    'P4 a page with a path',
+    { approvals: { page: 'https://approve.example/x' } },
+    ['`approvals.page.0`'],
+    { approvals: { page: ['https://approve.example', 'https://old.approve.example'], rpId: 'approve.example' } },
+  ],
+  [
+    'P4 passkeys of another domain',
+    { approvals: { page: 'https://approve.example', rpId: 'evil.example' } },
+    ['`approvals.rpId`'],
+    { approvals: { page: 'https://approve.bank.example', rpId: 'bank.example' } },
+  ],
+  [
+    'P4 passkeys of a whole top-level domain',
+    { approvals: { page: 'https://approve.example', rpId: 'example' } },
+    ['`approvals.rpId`'],
+    { approvals: { page: 'https://approve.example', rpId: 'approve.example' } },
+  ],
+  [
     'a mail address with a second header',
     { approvals: { notify: ['a@b.c\nbcc: x@y.z'] } },
     ['`approvals.notify.0`', '\\u000a'],
@@ -188,7 +212,11 @@ test('tools of agents join the tools of the configuration', () => {
   const made = config({ tools: [find], agents: [agent({ tools: [find, refund] })], ...run({ usd: 0.07, calls: 3 }) });
   expect(made.tools).toEqual([find, refund]);
   expect(made.runLimit).toEqual({ usdMicros: 70_000, calls: 3 });
-  expect(made.approvals).toEqual({ roots: [], ttlMs: 86_400_000, notify: [] });
+  expect(made.approvals).toEqual({ roots: [], ttlMs: 86_400_000, notify: [], passkeys: null });
+  expect(config({ approvals: { page: 'https://approve.example' } }).approvals.passkeys).toEqual({
+    id: 'approve.example',
+    origins: ['https://approve.example'],
+  });
   expect(config({ approvals: { roots: [hex] } }).approvals.roots).toEqual([hex.toLowerCase()]);
 });
 

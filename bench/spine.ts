@@ -9,7 +9,7 @@ import { atMost, defineAgent, defineConfig, defineTool, maxLength, secret } from
 import { workflowIdOf } from '../workflows/ids.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { benchStack, median, quantile, say, type BenchStack } from './stack.ts';
-import type { agentRun, bareLoop, governedLoop, Timings } from './workflows.ts';
+import type { agentRun, bareLoop, governedLoop } from './workflows.ts';
 import { goSignal } from './workflows.ts';
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
@@ -177,10 +177,18 @@ async function throughput(stack: BenchStack, loop: Loop): Promise<Round> {
   return { perSecond: calls / seconds, cpuMs: (used.user + used.system) / 1_000 / calls };
 }
 
+/** Milliseconds from one call to the next by the server's event times, call after call; the first five warm up. */
 async function latency(stack: BenchStack, loop: Loop): Promise<readonly number[]> {
   const handle = await start(stack, loop, SINGLE_CALLS);
   await handle.signal(goSignal);
-  return ((await handle.result()) as Timings).perCallMs.slice(5);
+  await handle.result();
+  const scheduled: number[] = [];
+  for (const event of (await handle.fetchHistory()).events ?? []) {
+    const name = event.activityTaskScheduledEventAttributes?.activityType?.name;
+    if (name !== 'bareTool' && name !== 'callTool') continue;
+    scheduled.push(Number(event.eventTime?.seconds ?? 0) * 1_000 + (event.eventTime?.nanos ?? 0) / 1e6);
+  }
+  return scheduled.slice(6).map((at, index) => at - (scheduled[index + 5] ?? NaN));
 }
 
 /** Events and bytes of history that one more call adds. */

@@ -14,30 +14,19 @@ export interface BareActivities {
   bareTool(args: { to: string; n: number; note: string }): Promise<{ n: number }>;
 }
 
-/** Milliseconds between calls, on the workflow's clock. */
-export interface Timings {
-  readonly perCallMs: readonly number[];
-}
-
 const NOTE = 'x'.repeat(150);
 const { bareTool } = proxyActivities<BareActivities>({ startToCloseTimeout: 30_000 });
 
 /** A plain workflow with a plain activity. */
-export async function bareLoop(_input: AgentRunInput, calls: number): Promise<Timings> {
+export async function bareLoop(_input: AgentRunInput, calls: number): Promise<void> {
   let go = false;
   setHandler(goSignal, () => void (go = true));
   await condition(() => go);
-  const perCallMs: number[] = [];
-  for (let n = 0, at = Date.now(); n < calls; n += 1) {
-    await bareTool({ to: 'bob', n, note: NOTE });
-    perCallMs.push(Date.now() - at);
-    at = Date.now();
-  }
-  return { perCallMs };
+  for (let n = 0; n < calls; n += 1) await bareTool({ to: 'bob', n, note: NOTE });
 }
 
 /** The same, every call governed. */
-export async function governedLoop(input: AgentRunInput, calls: number): Promise<Timings> {
+export async function governedLoop(input: AgentRunInput, calls: number): Promise<void> {
   const opened = await openRun(input, 'workflow');
   if (opened.kind === 'denied') throw new Error(opened.denial.reason);
   const principal = { tenant: input.tenant, user: input.user, agent: input.agent };
@@ -45,12 +34,8 @@ export async function governedLoop(input: AgentRunInput, calls: number): Promise
   let go = false;
   setHandler(goSignal, () => void (go = true));
   await condition(() => go);
-  const perCallMs: number[] = [];
-  for (let n = 0, at = Date.now(); n < calls; n += 1) {
+  for (let n = 0; n < calls; n += 1) {
     const { result } = await governor.call('bench.tool', { to: 'bob', n, note: NOTE });
     if (result.kind !== 'done') throw new Error(JSON.stringify(result));
-    perCallMs.push(Date.now() - at);
-    at = Date.now();
   }
-  return { perCallMs };
 }

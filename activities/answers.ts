@@ -4,6 +4,7 @@ import type { JsonObject } from '../governance/json.ts';
 import { openAsk } from './approvals.ts';
 import { claim, type ClaimAnswer } from './claim.ts';
 import { resolveCredentials } from './credentials.ts';
+import { FROZEN_ASK_MS } from '../governance/limits.ts';
 import { appendEntries } from './ledger.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { doneResult, refusalOf } from './refusals.ts';
@@ -31,6 +32,7 @@ export async function ownCall(shared: CallShared, prepared: Prepared, info: Call
           kind: 'unknown',
           reason: 'the run is frozen while the outcome of this call is not known',
           spentMicros: prepared.tool.manifest.cost?.worstMicros ?? 0,
+          askAgainMs: FROZEN_ASK_MS,
         };
   }
   return answerOf(shared, prepared, answer, (denial) => Promise.resolve({ kind: 'denied', denial }), {});

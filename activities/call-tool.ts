@@ -15,7 +15,7 @@ import { callEntry, committed, deniedEntry, workflowEntryRows, type CallFrame } 
 import { claim, type ClaimRequest } from './claim.ts';
 import { credentialNames, resolveCredentials, type Credential } from './credentials.ts';
 import { checkGuards, decidePolicy, parseArguments } from './decide.ts';
-import { effectKey, rateOf } from './effect-key.ts';
+import { effectKey, memoryOf, rateOf } from './effect-key.ts';
 import { appendEntries } from './ledger.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { runClaimed } from './run-claimed.ts';
@@ -71,6 +71,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
         }
       : null,
     approval: input.approvalId,
+    ...memoryOf(tool),
     reserved: input.reserved,
     before,
     entries: [],

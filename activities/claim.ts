@@ -2,6 +2,7 @@
 import type { Amount } from '../governance/call.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { Json } from '../governance/json.ts';
+import { LEASE_MS } from '../governance/limits.ts';
 import type { Database } from './deps.ts';
 import { pgJson } from './pg-json.ts';
 
@@ -23,6 +24,10 @@ export interface ClaimRequest {
   readonly rate: { readonly bucket: string; readonly maxCalls: number; readonly periodMs: number } | null;
   readonly breaker: { readonly key: string; readonly resetMs: number } | null;
   readonly approval: string | null;
+  /** How long a finished key holds; null: for ever. */
+  readonly keyTtlMs: number | null;
+  /** A receiver that honours our key: for how long, and how long a request may be under way. */
+  readonly receiver: { readonly keyTtlMs: number | null; readonly withinMs: number } | null;
   readonly reserved: Amount;
   /** Written whatever comes of the claim. */
   readonly before: readonly EntryRow[];
@@ -50,9 +55,15 @@ export type ClaimAnswer =
       attempts: number;
       failures: number;
       claimedAtMs: number;
-      lastClaimMs: number;
       nowMs: number;
-      result?: StoredResult | null;
+      /** Whether this attempt may send: nothing earlier can still land, or the receiver honours the key. */
+      sends: boolean;
+      /** Nobody knows what became of an earlier attempt. */
+      mayHaveLanded: boolean;
+      /** When it could have sent at the latest. */
+      lastSendMs: number | null;
+      /** How often the receiver was asked or sent to again. */
+      asked: number;
     }
   | { kind: 'ok' }
   | { kind: 'own'; state: 'succeeded' | 'failed'; result: StoredResult }
@@ -69,18 +80,30 @@ const MAX_COLLISIONS = 5;
 /** Prepared once a connection: every call sends both. */
 const CLAIM = 'select actguard.claim($1::jsonb) as answer';
 const OUTCOME = 'select actguard.outcome($1::jsonb) as answer';
+/** The answer to a claim may be lost with its connection: the same token asks again for most of a lease. */
+const CLAIM_AGAIN_WITHIN_MS = LEASE_MS * 0.8;
+const CLAIM_AGAIN_AFTER_MS = 250;
 
-/** Asks for the claim; two callers of one effect key at the same moment: the later one looks again. */
+/**
+ * Asks for the claim. Two callers of one effect key at the same moment: the later one looks again. An answer that was
+ * lost on its way is asked for again under the same token: under it nothing has run.
+ */
 export async function claim(db: Database, request: ClaimRequest, look = false): Promise<ClaimAnswer> {
   const text = pgJson(look ? { ...request, look: true, before: [], entries: [] } : request);
-  for (let collisions = 0; ; collisions += 1) {
+  const until = performance.now() + CLAIM_AGAIN_WITHIN_MS;
+  for (let collisions = 0; ;) {
     try {
       const [row] = await db.query<{ answer: ClaimAnswer }>(CLAIM, [text], 'claim');
       if (!row) throw new Error('claim answered nothing');
       return row.answer;
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined;
-      if (!(code === '40001' || code === '40P01') || collisions >= MAX_COLLISIONS) throw error;
+      const collided = code === '40001' || code === '40P01';
+      if (collided) collisions += 1;
+      if (collided ? collisions > MAX_COLLISIONS : code !== 'BACKEND_UNAVAILABLE' || performance.now() >= until) {
+        throw error;
+      }
+      if (!collided) await new Promise((resolve) => setTimeout(resolve, CLAIM_AGAIN_AFTER_MS));
     }
   }
 }
@@ -102,6 +125,15 @@ export async function renewClaim(
   return row?.held ?? false;
 }
 
+/** An open question, in the effect's row. */
+export interface Question {
+  readonly reason: string;
+  /** It is asked again by itself after this; null: by nobody. */
+  readonly askAgainMs: number | null;
+  /** The receiver cannot say: a person has to find out. */
+  readonly needsPerson: boolean;
+}
+
 export interface OutcomeRequest {
   readonly run: string;
   readonly call: string;
@@ -110,7 +142,10 @@ export interface OutcomeRequest {
   readonly result: StoredResult | null;
   /** 1: the attempt ran and failed. */
   readonly failed: 0 | 1;
-  readonly keyTtlMs: number | null;
+  /** `no`: this attempt certainly did not happen, whatever became of earlier ones. */
+  readonly landed: 'no' | 'maybe';
+  /** What an unknown outcome opens. */
+  readonly question: Question | null;
   readonly breakerVerdict: 'success' | 'fail' | 'none';
   readonly maxFails: number;
   readonly resolved: Json;
@@ -128,7 +163,10 @@ export async function writeOutcome(db: Database, request: OutcomeRequest): Promi
 /** Keeps an outcome whose claim was taken over. */
 export async function writeLateOutcome(
   db: Database,
-  request: Pick<OutcomeRequest, 'run' | 'call' | 'state' | 'result' | 'entries'>,
+  request: Pick<OutcomeRequest, 'run' | 'call' | 'token' | 'state' | 'result' | 'entries'> & {
+    /** Written when it contradicts what was recorded. */
+    readonly alarm: readonly EntryRow[];
+  },
 ): Promise<{ kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean }> {
   const [row] = await db.query<{ answer: { kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean } }>(
     'select actguard.late_outcome($1::jsonb) as answer',

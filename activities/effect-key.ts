@@ -60,3 +60,14 @@ export function rateOf(tool: Tool, args: JsonObject, grant: Grant, input: CallTo
   const bucket = bucketOf(limit.scope, { ...grant.principal, run: input.run, tool: tool.name, args });
   return { bucket, maxCalls: limit.maxCalls, periodMs: limit.periodMs };
 }
+
+/** How long a finished effect is remembered here and at its receiver. */
+export function memoryOf({ manifest }: Tool): Pick<ClaimRequest, 'keyTtlMs' | 'receiver'> {
+  const { idempotency, timeoutMs, settlesWithinMs } = manifest;
+  return {
+    keyTtlMs: idempotency?.ttlMs ?? null,
+    receiver: idempotency?.receiver
+      ? { keyTtlMs: idempotency.receiver.keyTtlMs, withinMs: timeoutMs + settlesWithinMs }
+      : null,
+  };
+}

@@ -1,13 +1,14 @@
 /**
  * `ctx.fetch`: throws on a failing status, sets the receiver's key header, injects a credential where it is bound to,
- * follows no redirect, and writes nothing once the claim's time is over. It keeps account of what left the machine, so
- * that a failure can be judged (EX4), and of the credentials that went along.
+ * follows no redirect, and writes nothing once the claim's time is over (send-guard.ts). It keeps account of what left the
+ * machine, so that a failure can be judged (EX4), and of the credentials that went along.
  */
 import { ActGuardError, isActGuardError } from '../governance/errors.ts';
 import { MAX_SECRET_USES } from '../governance/limits.ts';
 import type { Credential } from './credentials.ts';
 import { inject, type Outgoing, type SecretUse } from './inject.ts';
 import type { Network } from './network.ts';
+import { guardedSend, type SendGuard } from './send-guard.ts';
 import { unwatched } from './watch-sockets.ts';
 
 /** What a call's requests did. */
@@ -70,24 +71,27 @@ export function guardedFetch(
     }
     const dispatcher = await options.network.dispatcher(url);
     const { traffic } = options;
-    if (options.signal.aborted || performance.now() >= options.notAfter()) {
-      throw new ActGuardError('DEADLINE_EXCEEDED', 'this call is over: nothing is sent any more', {
+    const over = (): ActGuardError =>
+      new ActGuardError('DEADLINE_EXCEEDED', 'this call is over: nothing is sent any more', {
         details: { host: url.host },
       });
-    }
+    if (options.signal.aborted || performance.now() >= options.notAfter()) throw over();
     traffic.sent += 1;
     traffic.lastStatus = null;
     for (const use of uses) noteUse(traffic.uses, use);
     const signal = init.signal ? AbortSignal.any([init.signal, options.signal]) : options.signal;
+    const guard: SendGuard = { notAfter: options.notAfter, stopped: false };
     let response: Response;
     try {
       const { method, body } = request;
       response = await unwatched(() =>
-        fetch(url, { ...init, method, body, headers, signal, redirect: 'manual', dispatcher }),
+        guardedSend(guard, () =>
+          fetch(url, { ...init, method, body, headers, signal, redirect: 'manual', dispatcher }),
+        ),
       );
     } catch (error) {
-      if (neverLeft(error)) traffic.neverLeft += 1;
-      throw forbiddenIn(error) ?? error;
+      if (guard.stopped || neverLeft(error)) traffic.neverLeft += 1;
+      throw guard.stopped ? over() : (forbiddenIn(error) ?? error);
     }
     Object.defineProperty(response, 'url', { value: shown });
     traffic.answered += 1;

@@ -82,6 +82,22 @@ export function createActivities(deps: Deps): Activities & FreezeActivities & Re
   };
 }
 
+/**
+ * Cancelled by a person, or the worker ends now. An attempt that Temporal has given up (its heartbeats did not get
+ * through, its workflow was terminated) lives on here: its outcome is better known than unknown.
+ */
+function stopSignal(context: Context): AbortSignal {
+  const stop = new AbortController();
+  const given = context.cancellationSignal;
+  const look = (): void => {
+    const why = context.cancellationDetails;
+    if (!(why?.notFound || why?.timedOut || why?.paused || why?.reset)) stop.abort(given.reason);
+  };
+  if (given.aborted) look();
+  else given.addEventListener('abort', look, { once: true });
+  return stop.signal;
+}
+
 function currentInfo(): CallInfo {
   const context = Context.current();
   const { workflowExecution, attempt } = context.info;
@@ -89,7 +105,7 @@ function currentInfo(): CallInfo {
     workflowId: workflowExecution?.workflowId ?? '',
     temporalRun: workflowExecution?.runId ?? '',
     attempt,
-    cancelled: context.cancellationSignal,
-    heartbeat: () => context.heartbeat(),
+    cancelled: stopSignal(context),
+    heartbeat: (progress) => context.heartbeat(progress),
   };
 }

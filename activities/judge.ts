@@ -3,7 +3,7 @@ import { isNothingHappened } from '../define/nothing-happened.ts';
 import type { Tool } from '../define/types.ts';
 import type { Fact } from '../governance/call.ts';
 import { checkPlainJson } from '../governance/canonical.ts';
-import { isActGuardError, type CallError, type FailureKind } from '../governance/errors.ts';
+import { FAILURE_KINDS, isActGuardError, type CallError, type FailureKind } from '../governance/errors.ts';
 import { mintFacts } from '../governance/facts.ts';
 import { judgeFailure } from '../governance/effect.ts';
 import { classifyFailure, classifyReturned } from '../governance/failure.ts';
@@ -28,8 +28,34 @@ export interface Verdict {
   readonly reason: string;
 }
 
-/** Judges an attempt (EX4, EX6, CB2, D2, D10). Pure but for the tool's own `classify`, `proves` and `actual`. */
-export function judge(tool: Tool, attempt: Attempt, secrets: SecretSet): Verdict {
+/** Judges an attempt (EX4, EX6, CB2, D2, D10). Pure but for the tool's own `classify`, `proves` and `actual`; never throws. */
+export function judge(tool: Tool, attempt: Ended, secrets: SecretSet): Verdict {
+  try {
+    return judged(tool, attempt, secrets);
+  } catch {
+    // an output or an error made to break whoever reads it
+    if (attempt.kind === 'returned') return unreadableOutput(tool);
+    const trace = 'trace' in attempt ? attempt.trace : { nothingLeft: false, usedOther: true, onlyStatus: null };
+    return judgeStopped(tool, 'unreadable', trace);
+  }
+}
+
+/** The tool has answered: it happened (EX6), whatever its answer is. */
+function unreadableOutput(tool: Tool): Verdict {
+  const spentMicros = tool.manifest.cost?.worstMicros ?? 0;
+  const error: CallError = {
+    code: 'OUTPUT_INVALID',
+    message: 'the output cannot be read',
+    details: { tool: tool.name },
+  };
+  const result: StoredResult = { kind: 'failed', error: error as unknown as Json, spentMicros, bytes: 0 };
+  return { state: 'succeeded', failure: null, breaker: 'success', facts: [], reason: '', spentMicros, result };
+}
+
+/** An attempt that began. */
+type Ended = Exclude<Attempt, { kind: 'not-started' }>;
+
+function judged(tool: Tool, attempt: Ended, secrets: SecretSet): Verdict {
   switch (attempt.kind) {
     case 'returned':
       return judgeReturned(tool, attempt.output, secrets);
@@ -99,7 +125,7 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
 }
 
 function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSet): Verdict {
-  const kind = tool.code.classify?.(error) ?? classifyFailure(error);
+  const kind = classified(tool, error);
   const state = judgeFailure({
     effect: tool.manifest.effect,
     sent: trace.nothingLeft ? 'nothing' : trace.onlyStatus === null ? 'other' : 'one-answered',
@@ -134,7 +160,7 @@ function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSe
 }
 
 /** TO2, D8: a write that was stopped is unknown whatever it did; a read has failed. */
-function judgeStopped(tool: Tool, why: 'timeout' | 'cancelled' | 'lease-lost', trace: Trace): Verdict {
+function judgeStopped(tool: Tool, why: 'timeout' | 'cancelled' | 'lease-lost' | 'unreadable', trace: Trace): Verdict {
   const { name, timeoutMs, effect } = tool.manifest;
   const timeout = why === 'timeout';
   const message = timeout ? `${name} did not answer within ${timeoutMs} ms` : `${name} was stopped: ${why}`;
@@ -154,6 +180,17 @@ function judgeStopped(tool: Tool, why: 'timeout' | 'cancelled' | 'lease-lost', t
     reason: message,
     result: { kind: 'failed', error: error as unknown as Json, spentMicros, bytes: 0 },
   };
+}
+
+/** The tool's own word, where it is one. */
+function classified(tool: Tool, error: unknown): FailureKind {
+  try {
+    const own = tool.code.classify?.(error);
+    if (own !== undefined && FAILURE_KINDS.includes(own)) return own;
+  } catch {
+    // a classification that throws says nothing
+  }
+  return classifyFailure(error);
 }
 
 function breakerVerdict(tool: Tool, kind: FailureKind): 'fail' | 'none' {

@@ -1,6 +1,6 @@
 /** What the parts of one governed call hand to each other. */
 import type { Tool } from '../define/types.ts';
-import type { JsonObject } from '../governance/json.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
 import type { CallFrame } from './call-entries.ts';
 import type { ClaimRequest } from './claim.ts';
 import type { Deps } from './deps.ts';
@@ -14,8 +14,10 @@ export interface CallInfo {
   readonly temporalRun: string;
   /** Temporal's attempt, from 1. */
   readonly attempt: number;
+  /** Cancelled by a person, or the worker ends now. Not: an attempt that Temporal has given up while it lives here. */
   readonly cancelled: AbortSignal;
-  readonly heartbeat: () => void;
+  /** With what a tool reports of its progress. */
+  readonly heartbeat: (progress?: Json) => void;
 }
 
 /** What one worker shares between calls. */

@@ -13,7 +13,9 @@ import { watching, type Watched } from './watch-sockets.ts';
 export type Attempt =
   | { readonly kind: 'returned'; readonly output: unknown }
   | { readonly kind: 'threw'; readonly error: unknown; readonly trace: Trace }
-  | { readonly kind: 'timeout' | 'cancelled' | 'lease-lost'; readonly trace: Trace };
+  | { readonly kind: 'timeout' | 'cancelled' | 'lease-lost'; readonly trace: Trace }
+  /** Its lease was over before it began: the tool did not run. */
+  | { readonly kind: 'not-started' };
 
 /** What the attempt did on the network, as far as it was seen. */
 export interface Trace {
@@ -44,7 +46,7 @@ export interface AttemptOptions {
   readonly claimAskedAt: number;
   /** Renews the lease on the database's clock; false: somebody else holds the claim. */
   readonly renew: () => Promise<boolean>;
-  readonly heartbeat: () => void;
+  readonly heartbeat: (progress?: Json) => void;
   /** Temporal's cancellation. */
   readonly cancelled: AbortSignal;
   readonly log: (message: string, data?: Json) => void;
@@ -76,13 +78,20 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
       notAfter: () => (finished ? 0 : leaseEndsAt),
       traffic,
     }),
+    progress: (data) => {
+      progress = data;
+      options.heartbeat(data);
+    },
     log: options.log,
   };
+  let progress: Json | undefined;
   const trace = (): Trace => ({
     nothingLeft: !own.ownTraffic && nothingLeft(traffic),
     usedOther: own.ownTraffic,
     onlyStatus: !own.ownTraffic && traffic.sent === 1 && traffic.answered === 1 ? traffic.lastStatus : null,
   });
+  // an answer to the claim that was on its way for a whole lease: somebody else may have taken it over
+  if (performance.now() >= leaseEndsAt) return { kind: 'not-started', uses: [] };
   return new Promise<Ran>((resolve) => {
     const stop = (kind: 'timeout' | 'cancelled' | 'lease-lost'): void => {
       const at = trace();
@@ -104,7 +113,7 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
         () => undefined, // the database is away: the lease runs out by itself
       );
     }, LEASE_RENEW_MS);
-    const beat = setInterval(options.heartbeat, HEARTBEAT_TIMEOUT_MS / 4);
+    const beat = setInterval(() => options.heartbeat(progress), HEARTBEAT_TIMEOUT_MS / 4);
     function finish(attempt: Attempt): void {
       if (finished) return;
       finished = true;

@@ -119,7 +119,13 @@ export type CallToolResult =
   | { readonly kind: 'denied'; readonly denial: Denial }
   | { readonly kind: 'ask'; readonly ask: Ask }
   | { readonly kind: 'failed'; readonly error: CallError; readonly spentMicros: number }
-  | { readonly kind: 'unknown'; readonly reason: string; readonly spentMicros: number };
+  | {
+      readonly kind: 'unknown';
+      readonly reason: string;
+      readonly spentMicros: number;
+      /** Asked again by itself after so many milliseconds; null or absent: a person has to say. */
+      readonly askAgainMs?: number | null;
+    };
 
 /** A message that joins the transcript before a model call: a call's stored result, or a denial. */
 export type ToolResultRef =

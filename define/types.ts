@@ -71,6 +71,8 @@ export interface ToolContext {
    * the call is unknown then (EX4). @throws CREDENTIAL_MISSING for a name the tool has not, FORBIDDEN without `reveal`
    */
   readonly reveal: (localName: string) => Promise<string>;
+  /** Says how far a long tool has come: plain JSON of at most 4 KB, shown in the Temporal UI, scrubbed. */
+  readonly progress: (data: Json) => void;
   /** A line for the worker's log, scrubbed. */
   readonly log: (message: string, data?: Json) => void;
 }

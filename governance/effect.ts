@@ -1,4 +1,5 @@
 /** The states of an effect (guards.md EX2) and what a failure means for it (EX4). */
+import { FIRST_ASK_MS, LONGEST_ASK_MS } from './limits.ts';
 import type { EffectKind } from './tool.ts';
 
 /** `retrying`: an attempt failed for certain and the next one is due. */
@@ -6,14 +7,21 @@ export type EffectState = 'claimed' | 'retrying' | 'succeeded' | 'failed' | 'unk
 
 /** What can happen to an effect; `late` is an outcome that comes after its claim was taken over. */
 export type EffectEvent =
-  'succeed' | 'fail' | 'retry' | 'lose' | 'claim-again' | 'late-success' | 'happened' | 'never-will';
+  'succeed' | 'fail' | 'retry' | 'lose' | 'claim-again' | 'late-success' | 'late-failure' | 'happened' | 'never-will';
 
 /** State x event -> state. What is absent cannot happen: an outcome that is known is never changed. */
 const TRANSITIONS: { readonly [S in EffectState]: { readonly [E in EffectEvent]?: EffectState } } = {
   claimed: { succeed: 'succeeded', fail: 'failed', retry: 'retrying', lose: 'unknown', 'claim-again': 'claimed' },
   retrying: { 'claim-again': 'claimed', fail: 'failed', lose: 'unknown' },
   // again only with the same key at a receiver that honours it (EX5)
-  unknown: { 'claim-again': 'claimed', 'late-success': 'succeeded', happened: 'succeeded', 'never-will': 'failed' },
+  unknown: {
+    'claim-again': 'claimed',
+    'late-success': 'succeeded',
+    // where no other attempt can have landed
+    'late-failure': 'failed',
+    happened: 'succeeded',
+    'never-will': 'failed',
+  },
   succeeded: {},
   failed: {},
 };
@@ -65,4 +73,31 @@ export function judgeFailure(attempt: FailedAttempt): 'failed' | 'unknown' {
     default:
       return attempt.sent satisfies never;
   }
+}
+
+/** A certain failure of one attempt says nothing of an earlier one that may have landed: together they are unknown. */
+export function withEarlier<S extends 'succeeded' | 'failed' | 'unknown'>(
+  state: S,
+  mayHaveLanded: boolean,
+): S | 'unknown' {
+  return state === 'failed' && mayHaveLanded ? 'unknown' : state;
+}
+
+/** How an unknown outcome can become known without a person. */
+export interface Asking {
+  /** `send`: the receiver honours our key; `ask`: the tool has a `reconcile`; `none`: only a person can know. */
+  readonly way: 'send' | 'ask' | 'none';
+  /** How often it was asked so far. */
+  readonly asked: number;
+  readonly nowMs: number;
+  /** From here on "not there" means "never will". */
+  readonly settledAtMs: number;
+}
+
+/** When to ask again, in milliseconds from now: twice as long each time, and once as soon as the answer is final. null: never. */
+export function askAgainMs({ way, asked, nowMs, settledAtMs }: Asking): number | null {
+  if (way === 'none') return null;
+  const pauseMs = Math.min(FIRST_ASK_MS * 2 ** Math.min(asked, 20), LONGEST_ASK_MS);
+  const finalInMs = settledAtMs - nowMs;
+  return way === 'ask' && finalInMs > 0 ? Math.min(pauseMs, finalInMs) : pauseMs;
 }

@@ -16,6 +16,7 @@ export const ENTRY_KINDS = [
   'call.unknown',
   'call.resolved',
   'call.late',
+  'call.contradicted',
   'approval.requested',
   'approval.answered',
   'approval.granted',

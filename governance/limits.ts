@@ -71,6 +71,16 @@ export const HEARTBEAT_TIMEOUT_MS = 10_000;
 export const DEFAULT_TIMEOUT_MS = 30_000;
 /** After the last possible send, "not there" becomes "will never be" (design, Unknown outcomes). */
 export const DEFAULT_SETTLES_WITHIN_MS = 5 * 60_000;
+/** An unknown outcome is asked for again after this, then after twice as long each time. */
+export const FIRST_ASK_MS = 2_000;
+/** The longest pause between two asks: a receiver that is down for a day is asked some 300 times. */
+export const LONGEST_ASK_MS = 5 * 60_000;
+/** While a call with an unknown outcome is frozen, nobody is asked: whether it still is, is looked at after this. */
+export const FROZEN_ASK_MS = 60_000;
+/** An outcome that the database does not take is written again for so long while heartbeats hold the call. */
+export const OUTCOME_AGAIN_WITHIN_MS = 5 * 60_000;
+/** What a tool reports of its progress: it travels with heartbeats. */
+export const MAX_PROGRESS_BYTES = 4 * 1024;
 /** Facts live this long unless the tool says otherwise. */
 export const DEFAULT_FACT_TTL_MS = 5 * 60_000;
 /** Facts of one call unless the tool says otherwise. */

@@ -27,6 +27,7 @@ begin
     if own.state in ('succeeded', 'failed') then
       return jsonb_build_object('kind', 'own', 'state', own.state, 'result', own.result);
     end if;
+    if own.state = 'claimed' and own.token = p->>'token' then return claimed_again(own, p, v_now); end if;
     if own.state = 'claimed' and own.lease_until > v_now then
       return jsonb_build_object('kind', 'busy', 'leaseLeftMs', ms(own.lease_until) - ms(v_now) + 1);
     end if;
@@ -39,15 +40,7 @@ begin
 
   if own.run is not null then
     if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;
-    -- takeover by compare-and-set, or the next attempt: one call keeps its slot, its probe and its approval (D6)
-    update calls set token = p->>'token', lease_until = v_now + v_lease, attempts = attempts + 1, last_claim_at = v_now, state = 'claimed'
-      where run = own.run and call = own.call;
-    if own.probe then
-      update breakers set probe_token = p->>'token', probe_until = v_now + v_lease
-      where breaker = own.breaker and probe_token = own.token;
-    end if;
-    return jsonb_build_object('kind', 'claimed', 'again', own.state, 'attempts', own.attempts + 1, 'failures', own.failures,
-      'claimedAtMs', ms(own.claimed_at), 'lastClaimMs', ms(own.last_claim_at), 'nowMs', ms(v_now), 'result', own.result);
+    return take_over(p, v_now);
   end if;
 
   -- this effect already done, by another call
@@ -113,10 +106,10 @@ begin
   end if;
 
   insert into calls (run, call, seq, tenant, tool, effect, args_digest, state, token, lease_until, key_scope, key_hash,
-    on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at)
+    on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at, key_ttl_ms)
   values (p->>'run', p->>'call', (p->>'seq')::int, r.tenant, p->>'tool', p->>'effect', p->>'argsDigest', 'claimed', p->>'token',
     v_now + v_lease, v_scope, v_key, p #>> '{key,onDuplicate}', (p->>'settlesWithinMs')::bigint, p #>> '{breaker,key}', v_probe,
-    p->'reserved', p->>'approval', v_now, v_now)
+    p->'reserved', p->>'approval', v_now, v_now, (p->>'keyTtlMs')::bigint)
   on conflict do nothing;
   if not found then
     raise exception 'actguard: claimed at the same moment' using errcode = '40001'; -- the caller looks again
@@ -129,7 +122,7 @@ begin
   end if;
   perform append_entries(p->'entries');
   return jsonb_build_object('kind', 'claimed', 'again', null, 'attempts', 1, 'failures', 0, 'claimedAtMs', ms(v_now),
-    'lastClaimMs', ms(v_now), 'nowMs', ms(v_now));
+    'nowMs', ms(v_now), 'sends', true, 'mayHaveLanded', false, 'lastSendMs', null, 'asked', 0);
 end $$;
 
 -- Renews a claim and, with it, the breaker's probe. False: somebody else holds it now.

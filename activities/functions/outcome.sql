@@ -1,46 +1,50 @@
--- The outcome of a claimed call, late outcomes, and what a person resolves.
+-- The outcome of a claimed call, and what a person resolves.
 
 -- The outcome: the second transaction. Compare-and-set on the token; who was taken over is told `late` and the state.
 create or replace function actguard.outcome(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare c calls; v_now timestamptz;
+declare c calls; v_now timestamptz; v_open text[]; v_landed boolean; v_state text := p->>'state';
 begin
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
   v_now := clock_timestamp();
+  if c.token = p->>'token' and c.state = v_state and c.state <> 'unknown' then
+    return jsonb_build_object('kind', 'ok', 'nowMs', ms(v_now)); -- written before: the answer was lost on its way
+  end if;
   if c.token <> p->>'token' or c.state in ('succeeded', 'failed') then
     return jsonb_build_object('kind', 'late', 'state', c.state, 'result', c.result);
   end if;
-  update calls set state = p->>'state', result = p->'result', lease_until = v_now,
+  if c.late is not null and v_state <> 'succeeded' then
+    -- an attempt that was taken over has told meanwhile that it happened
+    update calls set state = 'succeeded', result = c.late, late = null, lease_until = v_now, finished_at = v_now,
+      resolved = jsonb_build_object('by', 'late outcome'), key_expires_at = v_now + ms_interval(c.key_ttl_ms)
+      where run = c.run and call = c.call;
+    if c.breaker is not null then perform settle_breaker(c.breaker, c.token, 'none', 1); end if;
+    return jsonb_build_object('kind', 'late', 'state', 'succeeded', 'result', c.late);
+  end if;
+  v_open := array_remove(c.fate_open, c.token);
+  v_landed := v_state = 'unknown' and c.sends and (p->>'landed' is distinct from 'no' or cardinality(v_open) = 0);
+  if v_landed then v_open := v_open || c.token; end if;
+  update calls set state = v_state, result = p->'result', lease_until = v_now,
     failures = failures + (p->>'failed')::int,
-    finished_at = case when p->>'state' = 'retrying' then null else v_now end,
-    resolved = coalesce(p->'resolved', resolved),
-    key_hash = case when p->>'state' = 'failed' then null else key_hash end,
-    key_expires_at = case when p->>'state' = 'succeeded' and p->>'keyTtlMs' is not null
-      then v_now + ms_interval((p->>'keyTtlMs')::bigint) end
+    finished_at = case when v_state = 'retrying' then null else v_now end,
+    resolved = coalesce(nullif(p->'resolved', 'null'::jsonb), resolved),
+    freed_key = case when v_state = 'failed' then key_hash end,
+    key_hash = case when v_state = 'failed' then null else key_hash end,
+    key_expires_at = case when v_state = 'succeeded' then v_now + ms_interval(c.key_ttl_ms) end,
+    fate_open = v_open,
+    last_send_at = case when v_landed then v_now else last_send_at end,
+    asked = asked + case when c.attempts > 1 and cardinality(c.fate_open) > 0 then 1 else 0 end,
+    question = case when v_state = 'unknown' then coalesce(p #>> '{question,reason}', question) end,
+    question_at = case when v_state = 'unknown' then coalesce(question_at, v_now) end,
+    needs_person = v_state = 'unknown' and coalesce((p #>> '{question,needsPerson}')::boolean, false),
+    ask_after = case when v_state = 'unknown' then v_now + ms_interval((p #>> '{question,askAgainMs}')::bigint) end
     where run = c.run and call = c.call;
-  if c.breaker is not null and p->>'state' <> 'retrying' then
+  if c.breaker is not null and v_state <> 'retrying' then
     perform settle_breaker(c.breaker, c.token, p->>'breakerVerdict', (p->>'maxFails')::int);
   end if;
   perform append_entries(p->'entries');
   return jsonb_build_object('kind', 'ok', 'nowMs', ms(v_now));
-end $$;
-
--- An outcome that came after its claim was taken over: kept, and it answers an open question.
-create or replace function actguard.late_outcome(p jsonb) returns jsonb
-language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare c calls;
-begin
-  select * into c from calls where run = p->>'run' and call = p->>'call' for update;
-  if not found then return jsonb_build_object('kind', 'gone'); end if;
-  perform append_entries(p->'entries');
-  if c.state = 'unknown' and p->>'state' = 'succeeded' then
-    update calls set state = 'succeeded', result = p->'result', finished_at = clock_timestamp(),
-      resolved = jsonb_build_object('by', 'late outcome')
-    where run = c.run and call = c.call;
-    return jsonb_build_object('kind', 'resolved');
-  end if;
-  return jsonb_build_object('kind', 'kept', 'contradicts', c.state = 'failed' and p->>'state' = 'succeeded', 'state', c.state);
 end $$;
 
 -- What a call's final outcome does to its breaker (CB2, CB3). p_verdict: success, fail or none.
@@ -70,23 +74,29 @@ end $$;
 -- A question answered: by reconcile or by a person (trust.md: `resolve` is a signed command, verified before this).
 create or replace function actguard.resolve_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare c calls; v_now timestamptz;
+declare c calls; v_now timestamptz; v_last timestamptz;
 begin
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'not_found'); end if;
   v_now := clock_timestamp();
-  if c.state in ('claimed', 'retrying') and c.lease_until > v_now then
-    return jsonb_build_object('kind', 'busy', 'leaseLeftMs', ms(c.lease_until) - ms(v_now) + 1);
+  if c.state = 'retrying' or (c.state = 'claimed' and c.lease_until > v_now) then
+    return jsonb_build_object('kind', 'busy', 'leaseLeftMs', greatest(1, ms(c.lease_until) - ms(v_now) + 1));
   end if;
   if c.state in ('succeeded', 'failed') then
     return jsonb_build_object('kind', 'known', 'state', c.state, 'result', c.result);
   end if;
-  if p->>'state' = 'failed' and v_now < c.last_claim_at + ms_interval(c.settles_within_ms + (p->>'timeoutMs')::bigint) then
-    return jsonb_build_object('kind', 'early', 'waitMs',
-      ms(c.last_claim_at) + c.settles_within_ms + (p->>'timeoutMs')::bigint - ms(v_now) + 1);
+  -- a claim that has run out may have sent until its lease's end
+  v_last := greatest(coalesce(c.last_send_at, c.last_claim_at), case when c.state = 'claimed' and c.sends then c.lease_until end);
+  if p->>'state' = 'failed' and c.effect = 'write' and v_now < v_last + ms_interval(c.settles_within_ms) then
+    return jsonb_build_object('kind', 'early', 'waitMs', ms(v_last) + c.settles_within_ms - ms(v_now) + 1);
   end if;
   update calls set state = p->>'state', result = p->'result', resolved = p->'resolved', finished_at = v_now,
-    token = p->>'token', key_hash = case when p->>'state' = 'failed' then null else key_hash end
+    token = p->>'token', lease_until = v_now, ask_after = null, needs_person = false,
+    fate_open = case when c.state = 'claimed' and c.sends and c.token <> all (c.fate_open) then c.fate_open || c.token else c.fate_open end,
+    last_send_at = v_last,
+    freed_key = case when p->>'state' = 'failed' then key_hash end,
+    key_hash = case when p->>'state' = 'failed' then null else key_hash end,
+    key_expires_at = case when p->>'state' = 'succeeded' then v_now + ms_interval(c.key_ttl_ms) end
     where run = c.run and call = c.call;
   perform append_entries(p->'entries');
   return jsonb_build_object('kind', 'ok');

@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import {
   afterEvent,
+  askAgainMs,
   judgeFailure,
   keyHeld,
+  withEarlier,
   type EffectEvent,
   type EffectState,
   type FailedAttempt,
@@ -60,16 +62,33 @@ test('EX2 claimed to succeeded, failed or unknown to resolved; what is known nev
     'lose',
     'claim-again',
     'late-success',
+    'late-failure',
     'happened',
     'never-will',
   ];
   const table = Object.fromEntries(states.map((s) => [s, events.map((e) => afterEvent(s, e))]));
   expect(table).toEqual({
-    claimed: ['succeeded', 'failed', 'retrying', 'unknown', 'claimed', null, null, null],
-    retrying: [null, 'failed', null, 'unknown', 'claimed', null, null, null],
-    succeeded: [null, null, null, null, null, null, null, null],
-    failed: [null, null, null, null, null, null, null, null],
-    unknown: [null, null, null, null, 'claimed', 'succeeded', 'succeeded', 'failed'],
+    claimed: ['succeeded', 'failed', 'retrying', 'unknown', 'claimed', null, null, null, null],
+    retrying: [null, 'failed', null, 'unknown', 'claimed', null, null, null, null],
+    succeeded: [null, null, null, null, null, null, null, null, null],
+    failed: [null, null, null, null, null, null, null, null, null],
+    unknown: [null, null, null, null, 'claimed', 'succeeded', 'failed', 'succeeded', 'failed'],
   });
   expect(states.filter((s) => !keyHeld(s))).toEqual(['failed']);
+});
+
+test('EX5 a certain failure after an attempt that may have landed is unknown; a success is a success', () => {
+  expect(withEarlier('failed', true)).toBe('unknown');
+  expect(withEarlier('failed', false)).toBe('failed');
+  expect(withEarlier('succeeded', true)).toBe('succeeded');
+});
+
+test('EX5 an unknown outcome is asked for again, more and more rarely, and as soon as the answer is final', () => {
+  const at = { nowMs: 0, settledAtMs: 1_000_000 };
+  const pauses = [0, 1, 2, 3, 20].map((asked) => askAgainMs({ way: 'send', asked, ...at }));
+  expect(pauses).toEqual([2_000, 4_000, 8_000, 16_000, 300_000]);
+  expect(askAgainMs({ way: 'ask', asked: 20, ...at })).toBe(300_000);
+  expect(askAgainMs({ way: 'ask', asked: 5, nowMs: 0, settledAtMs: 500 })).toBe(500);
+  expect(askAgainMs({ way: 'ask', asked: 5, nowMs: 500, settledAtMs: 500 })).toBe(64_000);
+  expect(askAgainMs({ way: 'none', asked: 0, ...at })).toBeNull();
 });

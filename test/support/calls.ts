@@ -5,7 +5,7 @@ import { ulid } from 'ulid';
 import { shareCalls } from '../../activities/index.ts';
 import { callTool } from '../../activities/call-tool.ts';
 import type { CallShared } from '../../activities/prepared.ts';
-import type { Deps, PolicyEngine } from '../../activities/deps.ts';
+import type { Database, Deps, PolicyEngine } from '../../activities/deps.ts';
 import { environmentSecrets } from '../../activities/credentials.ts';
 import { openRun } from '../../activities/open-run.ts';
 import { SecretSet } from '../../activities/scrub.ts';
@@ -29,7 +29,14 @@ export interface Desk {
   /** A worker of its own over the same database. */
   worker(
     tools: readonly Tool[],
-    more?: { policy?: PolicyEngine; environment?: Record<string, string>; roots?: readonly string[] },
+    more?: {
+      policy?: PolicyEngine;
+      environment?: Record<string, string>;
+      roots?: readonly string[];
+      log?: Deps['log'];
+      /** The database as this worker sees it: with answers that are lost, say. */
+      through?: (db: Database) => Database;
+    },
   ): TestWorker;
 }
 
@@ -77,7 +84,7 @@ export function desk(): Desk {
       const other = defineAgent({ name: 'other', tools });
       const config = defineConfig({ tools, agents: [agent, other], policies: './policies' });
       const deps: Deps = {
-        db: db(),
+        db: more.through?.(db()) ?? db(),
         config,
         policy: () => more.policy ?? PERMIT_ALL,
         secrets: environmentSecrets(more.environment ?? {}),
@@ -89,7 +96,7 @@ export function desk(): Desk {
           generate: () => Promise.reject(new Error('no model')),
           measure: () => Promise.resolve({ bytes: 0, messages: 0 }),
         },
-        log: () => undefined,
+        log: more.log ?? (() => undefined),
       };
       const shared = shareCalls(deps);
       return {

@@ -1,0 +1,221 @@
+/** How a call's attempt is recorded: its outcome, its question, and what comes too late. */
+import { askAgainMs } from '../governance/effect.ts';
+import type { CallError } from '../governance/errors.ts';
+import type { EntryRow } from '../governance/entry.ts';
+import type { JsonObject, Json } from '../governance/json.ts';
+import { OUTCOME_AGAIN_WITHIN_MS } from '../governance/limits.ts';
+import { callEntry, committed } from './call-entries.ts';
+import {
+  writeLateOutcome,
+  writeOutcome,
+  type ClaimAnswer,
+  type OutcomeAnswer,
+  type OutcomeRequest,
+  type Question,
+  type StoredResult,
+} from './claim.ts';
+import { retryLater } from './failures.ts';
+import type { Verdict } from './judge.ts';
+import type { CallInfo, CallShared, Prepared } from './prepared.ts';
+import type { SecretUse } from './inject.ts';
+import { doneResult } from './refusals.ts';
+import { usedEntries } from './reveal.ts';
+import type { CallToolResult } from './types.ts';
+
+type Claimed = Extract<ClaimAnswer, { kind: 'claimed' }>;
+
+/** What an attempt has found out. */
+export interface Finding {
+  readonly verdict: Verdict;
+  /** How an unknown outcome became known; null: it was not. */
+  readonly resolved: JsonObject | null;
+  /** `no`: this attempt itself certainly did not happen. */
+  readonly landed: 'no' | 'maybe';
+  /** Whether the receiver was asked and could say: `nothing` where it was not asked or did not answer. */
+  readonly said: 'cannot-say' | 'nothing';
+  /** Secrets that went out with it. */
+  readonly uses: readonly SecretUse[];
+}
+
+const AGAIN_AFTER_MS = 500;
+
+/** Writes the outcome and answers it. @throws what Temporal should try again: an attempt that was taken over */
+export async function finish(
+  shared: CallShared,
+  prepared: Prepared,
+  claimed: Claimed,
+  finding: Finding,
+  info: CallInfo,
+): Promise<CallToolResult> {
+  const { verdict } = finding;
+  const question = verdict.state === 'unknown' ? questionOf(prepared, claimed, finding) : null;
+  const { stored, entry } = outcomeEntry(prepared, claimed, finding);
+  const request = { ...outcomeOf(prepared, finding, verdict.state, stored), question, entries: [entry] };
+  const answer = await persistently(info, () => writeOutcome(shared.deps.db, request));
+  if (answer.kind === 'late') return late(shared, prepared, request, answer, info);
+  if (verdict.state === 'unknown') return unknownResult(verdict, question);
+  return doneResult(stored ?? { kind: 'done', output: null, spentMicros: 0, bytes: 4 }, prepared, null);
+}
+
+/** Records an attempt that is followed by another one. `null`: it did not even begin. */
+export async function writeRetry(
+  shared: CallShared,
+  prepared: Prepared,
+  claimed: Claimed,
+  finding: Finding | null,
+  info: CallInfo,
+): Promise<void> {
+  const began = finding !== null;
+  const state =
+    (finding?.verdict.state ?? (claimed.mayHaveLanded ? 'unknown' : 'failed')) === 'failed' ? 'retrying' : 'unknown';
+  const request: OutcomeRequest = {
+    ...outcomeOf(prepared, finding ?? NOT_BEGUN, state, null),
+    failed: began ? 1 : 0,
+    entries: usedEntries(prepared.frame, finding?.uses ?? [], claimed.attempts),
+    // Temporal's retry is the next to look; should it never come, the janitor is
+    question: state === 'unknown' ? { reason: finding?.verdict.reason ?? '', askAgainMs: 0, needsPerson: false } : null,
+  };
+  const answer = await persistently(info, () => writeOutcome(shared.deps.db, request));
+  if (answer.kind === 'late') await late(shared, prepared, request, answer, info);
+}
+
+const NOT_BEGUN: Finding = {
+  verdict: { state: 'failed', result: null, failure: null, breaker: 'none', facts: [], spentMicros: 0, reason: '' },
+  resolved: null,
+  landed: 'no',
+  said: 'nothing',
+  uses: [],
+};
+
+/** What is open, and when it is asked again: by the receiver's key, by `reconcile`, or by nobody (EX5). */
+function questionOf({ tool }: Prepared, claimed: Claimed, finding: Finding): Question {
+  const { settlesWithinMs, idempotency } = tool.manifest;
+  const way = claimed.sends && idempotency?.receiver ? 'send' : tool.code.reconcile ? 'ask' : 'none';
+  const settledAtMs = (claimed.sends ? Date.now() : (claimed.lastSendMs ?? claimed.nowMs)) + settlesWithinMs;
+  const nowMs = claimed.sends ? Date.now() : claimed.nowMs;
+  const final = !claimed.sends && finding.said === 'cannot-say' && nowMs >= settledAtMs;
+  return {
+    reason: finding.verdict.reason.slice(0, MAX_REASON_CHARS),
+    askAgainMs: askAgainMs({ way, asked: claimed.asked + (claimed.mayHaveLanded ? 1 : 0), nowMs, settledAtMs }),
+    needsPerson: way === 'none' || final,
+  };
+}
+
+const MAX_REASON_CHARS = 500;
+
+/** An unknown outcome as the workflow gets it. */
+export function unknownResult(
+  verdict: Pick<Verdict, 'reason' | 'spentMicros'>,
+  question: Question | null,
+): CallToolResult {
+  return {
+    kind: 'unknown',
+    reason: verdict.reason,
+    spentMicros: verdict.spentMicros,
+    askAgainMs: question?.askAgainMs ?? null,
+  };
+}
+
+function outcomeEntry(
+  prepared: Prepared,
+  claimed: Claimed,
+  { verdict, resolved, uses }: Finding,
+): { stored: StoredResult | null; entry: EntryRow } {
+  const facts = verdict.facts.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
+  const result: StoredResult | null = verdict.result && {
+    ...verdict.result,
+    facts: facts as unknown as Json,
+    provedAtMs: Date.now(),
+  };
+  const shown = result?.output === undefined ? { data: {}, content: null } : committed('output', result.output);
+  const error =
+    verdict.result?.kind === 'failed' ? (verdict.result.error as unknown as CallError | undefined) : undefined;
+  const entry = callEntry(
+    prepared.frame,
+    verdict.state === 'succeeded' ? 'call.succeeded' : verdict.state === 'failed' ? 'call.failed' : 'call.unknown',
+    verdict.state,
+    {
+      attempts: claimed.attempts,
+      spentMicros: verdict.spentMicros,
+      ...(verdict.failure === null ? {} : { failure: verdict.failure }),
+      ...(error ? { code: error.code } : {}),
+      ...(facts.length > 0 ? { facts: facts.length } : {}),
+      ...(resolved ?? {}),
+      ...(uses.length > 0 ? { uses: uses.map((use) => ({ ...use })) } : {}),
+      ...shown.data,
+    },
+    error ? { ...shown.content, error: error as unknown as Json } : shown.content,
+  );
+  const stored =
+    verdict.state === 'unknown'
+      ? { ...result, kind: 'failed' as const, spentMicros: verdict.spentMicros, bytes: 0 }
+      : result;
+  return { stored, entry };
+}
+
+function outcomeOf(
+  prepared: Prepared,
+  { verdict, resolved, landed }: Finding,
+  state: OutcomeRequest['state'],
+  result: StoredResult | null,
+): OutcomeRequest {
+  return {
+    run: prepared.claim.run,
+    call: prepared.claim.call,
+    token: prepared.claim.token,
+    state,
+    result,
+    failed: verdict.state === 'succeeded' ? 0 : 1,
+    landed,
+    question: null,
+    breakerVerdict: verdict.breaker,
+    maxFails: prepared.tool.manifest.circuitBreaker?.maxFails ?? 1,
+    resolved,
+    entries: [],
+  };
+}
+
+/** The database may be away just now: what is known is not let go. Heartbeats keep the call from being taken over. */
+async function persistently<T>(info: CallInfo, write: () => Promise<T>): Promise<T> {
+  const until = performance.now() + OUTCOME_AGAIN_WITHIN_MS;
+  for (;;) {
+    try {
+      return await write();
+    } catch (error) {
+      const away = error instanceof Error && 'code' in error && error.code === 'BACKEND_UNAVAILABLE';
+      if (!away || info.cancelled.aborted || performance.now() >= until) throw error;
+      info.heartbeat();
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+    }
+  }
+}
+
+/** This attempt was taken over: its outcome is kept, and answers the question where it can. */
+async function late(
+  shared: CallShared,
+  prepared: Prepared,
+  request: OutcomeRequest,
+  answer: Extract<OutcomeAnswer, { kind: 'late' }>,
+  info: CallInfo,
+): Promise<never> {
+  const { run, call, token } = request;
+  // what this attempt says of itself, whatever became of earlier ones
+  const state = request.state === 'unknown' && request.landed === 'no' ? 'failed' : request.state;
+  const data = { state, found: answer.state, spentMicros: request.result?.spentMicros ?? 0 };
+  const kept = await persistently(info, () =>
+    writeLateOutcome(shared.deps.db, {
+      run,
+      call,
+      token,
+      state,
+      result: request.result,
+      entries: [callEntry(prepared.frame, 'call.late', `late:${token}`, data)],
+      alarm: [callEntry(prepared.frame, 'call.contradicted', 'contradicted', data)],
+    }),
+  );
+  if (kept.contradicts) {
+    const message = `a late outcome contradicts what was recorded: the call ${state}, its record says ${answer.state}`;
+    shared.deps.log('error', message, { run, call });
+  }
+  throw retryLater('this attempt was taken over; the call has another outcome', 1_000);
+}

@@ -34,6 +34,10 @@ export const MAX_INBOX = 1_000;
 export const MAX_CALLS_IN_FLIGHT = 8;
 /** Reservations and settlements of one session in flight: the two places that its calls leave free. */
 export const MAX_RESERVING_IN_FLIGHT = 2;
+/** How soon a run looks again while something beyond it is frozen: each look is an activity and an entry. */
+export const FIRST_THAW_PAUSE_MS = 30_000;
+/** … and at the most: a thaw of a tenant is noticed within this. */
+export const MAX_THAW_PAUSE_MS = 10 * 60_000;
 /** How long an Update waits for a result before it answers `pending`. */
 export const SESSION_ANSWER_MS = 20_000;
 /**

@@ -10,6 +10,7 @@ import type { ModelToolCall, OpenedModel, ToolResultRef } from '../activities/ty
 import type { Amount, RunResult } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { Json } from '../governance/json.ts';
+import { FIRST_THAW_PAUSE_MS, MAX_THAW_PAUSE_MS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
 import { LongHistory } from './governed-run.ts';
 import type { GovernedCall } from './governed-call.ts';
@@ -33,6 +34,8 @@ interface LoopState {
   readonly todo: readonly ModelToolCall[];
   /** The run waits for a top-up of this limit. */
   readonly paused: { readonly needed: Amount; readonly limit: string } | null;
+  /** How long the run slept last because something beyond it is frozen; 0: not. */
+  readonly thawPauseMs?: number;
 }
 
 interface Carried {
@@ -144,6 +147,7 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
         ...loop,
         turn: loop.turn + 1,
         results: [],
+        thawPauseMs: 0,
         todo: turn.toolCalls,
         promptBytes: loop.promptBytes + turn.bytes,
         messages: loop.messages + turn.messages,
@@ -157,7 +161,7 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
       at.loop = { ...loop, paused: { needed: turn.needed, limit: JSON.stringify(governor.state.budget.limit) } };
       return null;
     case 'denied':
-      if (turn.denial.code === 'FROZEN' && governor.state.frozen) return null;
+      if (turn.denial.code === 'FROZEN') return frozenTurn(governor, at);
       return {
         status: turn.denial.code === 'DEADLINE_EXCEEDED' ? 'expired' : 'stopped',
         text: `${turn.denial.reason} (${turn.denial.hint})`,
@@ -167,6 +171,19 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
     default:
       return turn satisfies never;
   }
+}
+
+/** The run itself, or something beyond it, is frozen: a thaw beyond the run sends no signal, so it is asked for, rarely. */
+async function frozenTurn(governor: Governor, at: { loop: LoopState }): Promise<null> {
+  if (governor.state.frozen) return null; // waited for by signal
+  const lastMs = at.loop.thawPauseMs ?? 0;
+  const pauseMs = lastMs === 0 ? FIRST_THAW_PAUSE_MS : Math.min(lastMs * 2, MAX_THAW_PAUSE_MS);
+  at.loop = { ...at.loop, thawPauseMs: pauseMs };
+  governor.setStatus('frozen');
+  await governor.flush();
+  await governor.until(() => false, Math.min(Date.now() + pauseMs, governor.state.deadlineMs));
+  governor.setStatus(governor.restingStatus());
+  return null;
 }
 
 /** One tool call of the model, and how its result joins the transcript. */

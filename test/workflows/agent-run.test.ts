@@ -294,6 +294,24 @@ test('freeze holds before the next call, only a verified thaw lifts it', () =>
     },
   ));
 
+test('P7 a freeze beyond the run stops its model calls; the run waits and goes on after the thaw', () =>
+  withScript(
+    env,
+    {
+      model: async (_i, n) =>
+        n <= 3
+          ? { kind: 'denied', denial: { code: 'FROZEN', reason: 'the tenant is frozen', hint: 'wait', details: {} } }
+          : says('all done'),
+    },
+    async (world, start) => {
+      const handle = await start();
+      const result = await handle.result();
+      expect(result).toMatchObject({ status: 'answered', text: 'all done' });
+      expect(world.models).toHaveLength(4);
+      expect(result.denials.map((d) => d.code)).toEqual(['FROZEN', 'FROZEN', 'FROZEN']);
+    },
+  ));
+
 test('cancel while an ask waits withdraws it, records and settles', () =>
   withScript(
     env,

@@ -88,8 +88,9 @@ export async function ask(
     args: prepared.args,
     argsDigest: prepared.claim.argsDigest,
     gates,
-    policy: deps.policy(),
+    policy: prepared.policy,
     request,
+    shadow: decided['shadow'],
     facts,
     reserved: prepared.claim.reserved,
   });

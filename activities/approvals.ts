@@ -41,6 +41,7 @@ const REFUSALS: { readonly [problem: string]: string } = {
   expired: 'the ask has expired',
   role: 'the person has no role that this ask needs',
   counter: 'the count of the authenticator says that its key was copied; sign again or use another key',
+  activated: 'nobody approves under a policy they activated',
   granted: 'the ask was granted already',
   rejected: 'the ask was rejected already',
   withdrawn: 'the ask was withdrawn',

@@ -69,14 +69,20 @@ export function committed(name: string, value: Json): { data: JsonObject; conten
 }
 
 /** A denial decided in the activity. The reason quotes arguments: it lies beside the entry. */
-export function deniedEntry(frame: CallFrame, denial: Denial, args: Json, more: JsonObject = {}): EntryRow {
+export function deniedEntry(
+  frame: CallFrame,
+  denial: Denial,
+  args: Json,
+  more: JsonObject = {},
+  kept: JsonObject = {},
+): EntryRow {
   const shown = committed('args', args);
   return callEntry(
     frame,
     'call.denied',
     'denied',
     { code: denial.code, ...shown.data, ...more },
-    { ...shown.content, reason: denial.reason, details: denial.details },
+    { ...shown.content, ...kept, reason: denial.reason, details: denial.details },
   );
 }
 

@@ -8,27 +8,45 @@ import { deny } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
-import { LEASE_MS } from '../governance/limits.ts';
+import { LEASE_MS, MAX_POLICY_MOVES, POLICY_POLL_MS } from '../governance/limits.ts';
 import { answerOf, ask, ownCall, unreachable } from './answers.ts';
 import { loadGrantedApproval, type GrantedApproval } from './approvals.ts';
+import { recordedDecision } from './decision-record.ts';
 import { callEntry, committed, deniedEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import { claim, type ClaimRequest } from './claim.ts';
 import { credentialNames, resolveCredentials, type Credential } from './credentials.ts';
 import { checkGuards, decidePolicy, parseArguments } from './decide.ts';
 import { effectKey, memoryOf, rateOf } from './effect-key.ts';
 import { appendEntries } from './ledger.ts';
+import { retryLater } from './failures.ts';
+import { PoliciesMoved } from './refusals.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { runClaimed } from './run-claimed.ts';
+import type { PolicyRequest } from './deps.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
 
 /** One governed call. @throws FORBIDDEN for a run that this workflow did not open; failures that Temporal retries */
 export async function callTool(shared: CallShared, input: CallToolInput, info: CallInfo): Promise<CallToolResult> {
+  for (let moves = 0; ; moves += 1) {
+    try {
+      return await decideAndCall(shared, input, info);
+    } catch (error) {
+      if (!(error instanceof PoliciesMoved)) throw error;
+      if (moves >= MAX_POLICY_MOVES) throw retryLater('the policies keep changing', POLICY_POLL_MS);
+      await shared.deps.policySets?.refresh();
+    }
+  }
+}
+
+/** @throws PoliciesMoved when another set became active before its claim: nothing was spent */
+async function decideAndCall(shared: CallShared, input: CallToolInput, info: CallInfo): Promise<CallToolResult> {
   const { deps } = shared;
   const grant = await shared.grants.of(input.run, info.workflowId);
   const frame: CallFrame = { input, grant, dev: deps.dev };
   const before = workflowEntryRows(input.run, grant, input.entries);
+  let kept: JsonObject = {}; // the decision's request, once there is one
   const refuse = async (denial: Denial, more: JsonObject = {}): Promise<CallToolResult> => {
-    await appendEntries(deps.db, [...before, deniedEntry(frame, denial, input.args, more)]);
+    await appendEntries(deps.db, [...before, deniedEntry(frame, denial, input.args, more, kept)]);
     return { kind: 'denied', denial };
   };
 
@@ -46,6 +64,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
   if ('code' in parsed) return refuse(parsed);
   const { args } = parsed;
 
+  const policy = deps.policy(grant.principal.tenant);
   const token = randomUUID();
   const key = effectKey(tool, args, input);
   if ('code' in key) return refuse(key);
@@ -72,11 +91,12 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
       : null,
     approval: input.approvalId,
     ...memoryOf(tool),
+    policy: policy.activated ? policy.digest : null,
     reserved: input.reserved,
     before,
     entries: [],
   };
-  const prepared: Prepared = { tool, grant, frame, args, claim: request, idempotencyKey: key.receiver };
+  const prepared: Prepared = { tool, grant, frame, args, policy, claim: request, idempotencyKey: key.receiver };
 
   // A later attempt of this activity: its claim may stand already. The same (run, call) gets its own result (D3).
   if (info.attempt > 1 || input.again === true) {
@@ -106,8 +126,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
   const refusal = checkGuards(tool, args, facts, nowMs, shared.provers);
   if (refusal) return refuse(refusal);
 
-  const policy = deps.policy();
-  const { decision, denial } = decidePolicy(policy, {
+  const question: PolicyRequest = {
     principal: grant.principal,
     run: input.run,
     tool: tool.manifest,
@@ -117,11 +136,11 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
     callsSoFar: input.seq - 1,
     nowMs,
     approved: approval ? approvedGates(approval, policy.gate.bind(policy)) : [],
-  });
-  const decided: JsonObject = {
-    policy: policy.digest,
-    reasons: decision.kind === 'ask' ? decision.gates : decision.reasons,
   };
+  const { decision, denial } = decidePolicy(policy, question);
+  const recorded = recordedDecision(policy, decision, deps.policySets?.shadow(grant.principal.tenant), question);
+  const decided = recorded.data;
+  kept = recorded.content;
   if (denial) return refuse(denial, decided);
   const leak = (): Denial | null =>
     shared.secrets.found(parsed.text)
@@ -175,7 +194,7 @@ export async function callTool(shared: CallShared, input: CallToolInput, info: C
           reserved: { usdMicros: input.reserved.usdMicros, tokens: input.reserved.tokens, calls: input.reserved.calls },
           ...credentialNames(credentials),
         },
-        { ...started.content, request: decision.request },
+        { ...started.content, ...kept },
       ),
     ],
   });

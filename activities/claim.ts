@@ -28,6 +28,8 @@ export interface ClaimRequest {
   readonly keyTtlMs: number | null;
   /** A receiver that honours our key: for how long, and how long a request may be under way. */
   readonly receiver: { readonly keyTtlMs: number | null; readonly withinMs: number } | null;
+  /** Digest of the activated set that it was decided under; null: of the worker's files. */
+  readonly policy: string | null;
   readonly reserved: Amount;
   /** Written whatever comes of the claim. */
   readonly before: readonly EntryRow[];
@@ -70,6 +72,8 @@ export type ClaimAnswer =
   | { kind: 'busy'; leaseLeftMs: number }
   | { kind: 'run'; problem: 'unknown' | 'closed' | 'reset' }
   | { kind: 'frozen'; freeze: { scope: string; value: string; by: string; reason: string } }
+  /** Another set is active than the one it was decided under. */
+  | { kind: 'policies' }
   | { kind: 'conflict'; run: string; call: string }
   | { kind: 'duplicate'; run: string; call: string; state: CallState; result: StoredResult | null }
   | { kind: 'rate'; retryAfterMs: number }

@@ -5,6 +5,7 @@ import type { Decision } from '../governance/decision.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
+import type { PolicyStore } from './policy-store.ts';
 import type { SecretSet } from './scrub.ts';
 
 /** Postgres, one statement a round trip. Connection troubles surface as BACKEND_UNAVAILABLE. */
@@ -36,6 +37,8 @@ export interface PolicyEngine {
   decide(request: PolicyRequest): Decision;
   /** Gate id -> SHA-256 of its policy text and annotations, with who may answer. */
   gate(id: string): PolicyGate | undefined;
+  /** It was activated in the database; absent: it comes from the worker's files. */
+  readonly activated?: true;
 }
 
 /** A forbid that an approval lifts. */
@@ -69,7 +72,10 @@ export interface Mailer {
 export interface Deps {
   readonly db: Database;
   readonly config: Config;
-  readonly policy: () => PolicyEngine;
+  /** The set that decides in a tenant now. */
+  readonly policy: (tenant: string) => PolicyEngine;
+  /** Absent: `policy` never changes. */
+  readonly policySets?: PolicyStore;
   readonly secrets: SecretSource;
   /** The worker's scrub set: every secret it resolves joins it. */
   readonly known: SecretSet;

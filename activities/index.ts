@@ -16,11 +16,12 @@ import { Grants } from './grant.ts';
 import { networkOf } from './network.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
+import { changePolicies } from './policy-activate.ts';
 import { record } from './record.ts';
 import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { applyResolve } from './resolve.ts';
 import type { ReservationActivities } from './reservation-types.ts';
-import type { Activities, FreezeActivities, RunInput } from './types.ts';
+import type { Activities, FreezeActivities, PolicyActivities, RunInput } from './types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {
@@ -40,7 +41,7 @@ export function shareCalls(deps: Deps): CallShared {
 }
 
 /** The activities of a worker. */
-export function createActivities(deps: Deps): Activities & FreezeActivities & ReservationActivities {
+export function createActivities(deps: Deps): Activities & FreezeActivities & PolicyActivities & ReservationActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -78,6 +79,11 @@ export function createActivities(deps: Deps): Activities & FreezeActivities & Re
     priceModel: (input) => guarded(() => Promise.resolve(priceModel(shared, input))),
     reserveModel: (input) => guarded((info) => reserveModel(shared, input, info)),
     settleModel: (input) => guarded((info) => settleModel(shared, input, info)),
+    changePolicies: (input) =>
+      guarded(() => {
+        if (deps.policySets) return changePolicies(deps, deps.policySets, input);
+        return Promise.resolve({ kind: 'rejected', reason: 'this worker has no policy sets of a database' });
+      }),
     notify: (input) => guarded(() => notify(deps, input)),
   };
 }

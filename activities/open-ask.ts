@@ -32,6 +32,8 @@ export interface OpenAskInput {
   readonly policy: Pick<PolicyEngine, 'digest' | 'gate'>;
   /** The policy request of the decision. */
   readonly request: JsonObject;
+  /** What a set that is not enforced said to the same. */
+  readonly shadow?: Json | undefined;
   readonly facts: readonly LiveFact[];
   readonly reserved: Amount;
 }
@@ -191,8 +193,15 @@ function entriesOf(input: OpenAskInput, request: ApprovalRequest, content: Appro
       input.frame,
       'call.asked',
       `asked:${approvalId}`,
-      { approvalId, argsCommitment, gates, policy: input.policy.digest },
-      { args: content.args, argsSalt: content.salt, request: content.policyRequest },
+      {
+        approvalId,
+        argsCommitment,
+        gates,
+        policy: input.policy.digest,
+        requestCommitment: commitment(content.salt, content.policyRequest),
+        ...(input.shadow === undefined ? {} : { shadow: input.shadow }),
+      },
+      { args: content.args, argsSalt: content.salt, request: content.policyRequest, requestSalt: content.salt },
     ),
     callEntry(input.frame, 'approval.requested', `requested:${approvalId}`, {
       approvalId,

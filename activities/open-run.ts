@@ -126,7 +126,7 @@ async function store(
       ...(deps.dev ? { dev: true } : {}),
       limit: grant.limit as unknown as Json,
       tools: digestOf(grant.tools),
-      policy: deps.policy().digest,
+      policy: deps.policy(tenant).digest,
       deadline: new Date(grant.deadlineMs).toISOString(),
       ...asked.data,
     },

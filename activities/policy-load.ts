@@ -34,6 +34,11 @@ export function loadPolicyDirectory(
   tools: readonly ToolManifest[],
   agents: readonly string[],
 ): LoadedPolicies {
+  return loadPolicies({ files: readPolicyDirectory(directory), tools, agents });
+}
+
+/** The files of such a folder, unchecked. @throws CONFIG_INVALID when it is missing, cannot be read or holds none */
+export function readPolicyDirectory(directory: string): PolicyFile[] {
   const problems: Problem[] = [];
   const files: PolicyFile[] = [];
   const fix = 'create the folder or correct `policies` in the config';
@@ -44,7 +49,7 @@ export function loadPolicyDirectory(
   }
   if (problems.length === 0 && files.length === 0) problems.push(noPolicies(directory));
   throwIfProblems(problems, 'the policies');
-  return loadPolicies({ files, tools, agents });
+  return files;
 }
 
 function readPolicy(path: string): string {

@@ -3,7 +3,7 @@ import type { Tool } from '../define/types.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import type { CallFrame } from './call-entries.ts';
 import type { ClaimRequest } from './claim.ts';
-import type { Deps } from './deps.ts';
+import type { Deps, PolicyEngine } from './deps.ts';
 import type { Grant, Grants } from './grant.ts';
 import type { Network } from './network.ts';
 import type { SecretSet } from './scrub.ts';
@@ -37,6 +37,8 @@ export interface Prepared {
   readonly grant: Grant;
   readonly frame: CallFrame;
   readonly args: JsonObject;
+  /** The set that decides this call. */
+  readonly policy: PolicyEngine;
   readonly claim: ClaimRequest;
   readonly idempotencyKey: string;
 }

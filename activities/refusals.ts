@@ -8,6 +8,11 @@ import type { Deps } from './deps.ts';
 import { retryLater } from './failures.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
 
+/** The policies changed between the decision and its claim: the call is decided again (activities/call-tool.ts). */
+export class PoliciesMoved extends Error {
+  override readonly name = 'PoliciesMoved';
+}
+
 /** The denial for an answer that refuses; null for one that does not. @throws what Temporal should try again */
 export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): Denial | null {
   const { tool } = prepared;
@@ -22,6 +27,8 @@ export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): 
       return runRefusal(answer.problem, prepared.claim.run);
     case 'frozen':
       return frozen(answer.freeze);
+    case 'policies':
+      throw new PoliciesMoved();
     case 'conflict':
       return deny(
         'IDEMPOTENCY_CONFLICT',

@@ -4,6 +4,7 @@
  */
 import type { Amount, Fact, Limit, LiveFact, Principal } from '../governance/call.ts';
 import type { CallError, Denial } from '../governance/errors.ts';
+import type { PolicyTarget } from '../governance/policy-activation.ts';
 import type { FreezeScope } from '../governance/freeze.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import type { ModelPrice } from '../governance/price.ts';
@@ -262,4 +263,34 @@ export type FreezeResult =
 /** What the workflow `command` calls. */
 export interface FreezeActivities {
   changeFreeze(input: FreezeInput): Promise<FreezeResult>;
+}
+
+/** A request to activate a policy set: a signed command (governance/policy-activation.ts). */
+export interface PolicyInput {
+  readonly v: 1;
+  readonly kind: 'policies';
+  /** 16 bytes, hex: names the request. */
+  readonly nonce: string;
+  readonly envelope: Json;
+}
+
+export type PolicyResult =
+  | ({
+      readonly kind: 'active';
+      readonly tenant: string;
+      readonly by: readonly string[];
+      readonly loosens: readonly string[];
+    } & PolicyTarget)
+  /** It loosens: it waits until another person signs the same. */
+  | ({
+      readonly kind: 'proposed';
+      readonly tenant: string;
+      readonly by: string;
+      readonly loosens: readonly string[];
+    } & PolicyTarget)
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls for policies. */
+export interface PolicyActivities {
+  changePolicies(input: PolicyInput): Promise<PolicyResult>;
 }

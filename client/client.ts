@@ -2,7 +2,7 @@
 import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
 import type { Database } from '../activities/deps.ts';
-import type { FreezeInput, FreezeResult } from '../activities/types.ts';
+import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/types.ts';
 import type { Agent } from '../define/types.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
@@ -83,8 +83,10 @@ export class ActGuard {
     return this.#db;
   }
 
-  /** Has a worker carry out a request that belongs to no run (client/freezes.ts makes it). @internal */
-  startCommand(input: FreezeInput): Promise<FreezeResult> {
+  /** Has a worker carry out a request that belongs to no run (client/freezes.ts, client/policies.ts). @internal */
+  startCommand(input: FreezeInput): Promise<FreezeResult>;
+  startCommand(input: PolicyInput): Promise<PolicyResult>;
+  startCommand(input: FreezeInput | PolicyInput): Promise<FreezeResult | PolicyResult> {
     return this.client.workflow.execute<typeof command>('command', {
       taskQueue: this.#taskQueue,
       workflowId: commandIdOf(input.nonce),

@@ -1,10 +1,11 @@
 /** Freezes beyond a run: asks a worker to set or lift one, lists what holds. */
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../activities/deps.ts';
-import type { FreezeInput, FreezeResult } from '../activities/types.ts';
+import type { FreezeResult } from '../activities/types.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { type FreezeScope, freezeTarget } from '../governance/freeze.ts';
 import type { Json } from '../governance/json.ts';
+import { answerOf } from './answer-of.ts';
 import type { ActGuard } from './client.ts';
 
 /** A freeze that holds. */
@@ -29,7 +30,7 @@ export async function freezeScope(
 ): Promise<void> {
   const { tenant } = scope;
   const input = { v: 1, kind: 'freeze', nonce: nonce(), tenant, target: freezeTarget(scope), ...about } as const;
-  const result = await send(actguard, input);
+  const result = await answerOf(actguard.startCommand(input));
   if (result.kind !== 'set') throw new ActGuardError('ARGUMENTS_INVALID', reasonOf(result));
 }
 
@@ -38,7 +39,7 @@ export async function freezeScope(
  * @throws FORBIDDEN when it does not count, NOT_FOUND when nothing is frozen there, BACKEND_UNAVAILABLE
  */
 export async function thawScope(actguard: ActGuard, envelope: Json): Promise<void> {
-  const result = await send(actguard, { v: 1, kind: 'thaw', nonce: nonce(), envelope });
+  const result = await answerOf(actguard.startCommand({ v: 1, kind: 'thaw', nonce: nonce(), envelope }));
   if (result.kind === 'lifted') return;
   if (result.kind === 'absent') {
     throw new ActGuardError('NOT_FOUND', 'nothing is frozen there', { hint: 'see what is with `actguard freezes`' });
@@ -52,26 +53,6 @@ export async function thawScope(actguard: ActGuard, envelope: Json): Promise<voi
 export async function listFreezes(db: Pick<Database, 'query'>, tenant: string | null): Promise<ListedFreeze[]> {
   const rows = await db.query<{ f: ListedFreeze }>('select actguard.list_freezes($1) as f', [tenant]);
   return rows.map((row) => row.f);
-}
-
-/** An answer takes two round trips to the database; later than this, no worker is there. */
-const ANSWER_WITHIN_MS = 15_000;
-
-async function send(actguard: ActGuard, input: FreezeInput): Promise<FreezeResult> {
-  const answer = actguard.startCommand(input);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const message = 'no worker has answered yet; the request stands and is carried out by the next one';
-      reject(new ActGuardError('BACKEND_UNAVAILABLE', message, { hint: '`actguard doctor` tells more' }));
-    }, ANSWER_WITHIN_MS);
-  });
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-    answer.catch(() => undefined);
-  }
 }
 
 function reasonOf(result: FreezeResult): string {

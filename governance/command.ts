@@ -22,7 +22,7 @@ import {
 } from './strict.ts';
 
 /** Everything that can be commanded. */
-export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze'] as const;
+export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze', 'activatePolicies'] as const;
 /** One of {@link COMMAND_VERBS}. */
 export type CommandVerb = (typeof COMMAND_VERBS)[number];
 

@@ -35,6 +35,9 @@ export const ENTRY_KINDS = [
   'freeze.lifted',
   'credential.revealed',
   'credential.used',
+  'policy.pushed',
+  'policy.proposed',
+  'policy.activated',
 ] as const;
 
 /** One of {@link ENTRY_KINDS}. */

@@ -171,6 +171,16 @@ export const MAX_POLICY_DEPTH = 32;
 export const MAX_POLICY_CHAIN = 64;
 /** Words and signs of one policy, for the same reason. */
 export const MAX_POLICY_TOKENS = 4_000;
+/** Policy sets that a database keeps: enough for years of changes, and a loop that pushes ends somewhere. */
+export const MAX_POLICY_SETS = 10_000;
+/** Checked policy sets that a worker keeps in memory: those of its active tenants (a set of 50 policies: about 1 MB). */
+export const MAX_LOADED_POLICY_SETS = 64;
+/** How often a worker looks whether other policies are active; a claim finds it out at once. */
+export const POLICY_POLL_MS = 2_000;
+/** How often one call is decided anew because the policies changed before its claim; then it is tried later. */
+export const MAX_POLICY_MOVES = 5;
+/** Reasons why a set loosens that an entry lists. */
+export const MAX_LISTED_LOOSENINGS = 20;
 /** Policy sets that stay preparsed: Cedar forgets none (about 0.25 MB each), so their places are used again. */
 export const MAX_PREPARSED_POLICY_SETS = 4;
 /** A provider's answer as it is read: many times what any output cap allows. */

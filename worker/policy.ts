@@ -1,10 +1,11 @@
 /** The policies of a deployment, loaded as a worker loads them: for `actguard policy`, which may not import activities. */
 import { resolve } from 'node:path';
 import { schemaToText } from '@cedar-policy/cedar-wasm/nodejs';
-import { loadPolicyDirectory } from '../activities/policy-load.ts';
+import { checkPolicies as checkFiles, type PolicyFile } from '../activities/policy-check.ts';
+import { loadPolicies, loadPolicyDirectory, readPolicyDirectory } from '../activities/policy-load.ts';
 import { cedarSchema, policyWorld } from '../activities/policy-schema.ts';
 import type { LoadedPolicies } from '../activities/policy.ts';
-import { ActGuardError } from '../governance/errors.ts';
+import { ActGuardError, type Problem } from '../governance/errors.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import { loadConfig } from './load-config.ts';
 
@@ -14,10 +15,27 @@ export interface PolicyPlace {
   readonly directory?: string;
 }
 
-/** The loaded set and the folder it came from. @throws CONFIG_INVALID with every problem */
-export async function checkPolicies(place: PolicyPlace): Promise<{ folder: string; policies: LoadedPolicies }> {
+/** The loaded set, its files and the folder they came from. @throws CONFIG_INVALID with every problem */
+export async function checkPolicies(
+  place: PolicyPlace,
+): Promise<{ folder: string; files: readonly PolicyFile[]; policies: LoadedPolicies }> {
   const { folder, tools, agents } = await deployment(place);
-  return { folder, policies: loadPolicyDirectory(folder, tools, agents) };
+  const files = readPolicyDirectory(folder);
+  return { folder, files, policies: loadPolicies({ files, tools, agents }) };
+}
+
+/** Sets that were stored, checked against this deployment's tools: digest -> its problems. @throws CONFIG_INVALID for the config */
+export async function checkStored(
+  place: PolicyPlace,
+  sets: readonly { readonly digest: string; readonly files: readonly PolicyFile[] }[],
+): Promise<ReadonlyMap<string, readonly Problem[]>> {
+  const { tools, agents } = await deployment(place);
+  return new Map(
+    sets.map(({ digest, files }) => {
+      const checked = checkFiles({ files, tools, agents });
+      return [digest, 'problems' in checked ? checked.problems : []];
+    }),
+  );
 }
 
 /**

@@ -8,16 +8,18 @@ import { NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worke
 import { ensureDevApprover } from '../activities/directory.ts';
 import { createActivities } from '../activities/index.ts';
 import { environmentSecrets } from '../activities/credentials.ts';
-import type { Deps, PolicyEngine } from '../activities/deps.ts';
+import type { Deps } from '../activities/deps.ts';
 import { createModelGateway } from '../activities/model-gateway.ts';
 import { migrate } from '../activities/migrate.ts';
-import { loadPolicyDirectory } from '../activities/policy-load.ts';
+import { loadPolicies, readPolicyDirectory } from '../activities/policy-load.ts';
+import { PolicyStore } from '../activities/policy-store.ts';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
 import { passkeysAt } from '../governance/webauthn.ts';
+import { POLICY_POLL_MS } from '../governance/limits.ts';
 import { TASK_QUEUE } from '../workflows/ids.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
@@ -62,14 +64,13 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const { config, log } = options;
   const policies = resolve(options.configDirectory, config.policies);
   const agents = config.agents.map((a) => a.name);
-  const policy: PolicyEngine = await loadPolicyDirectory(
-    policies,
-    config.tools.map((t) => t.manifest),
-    agents,
-  );
+  const world = { tools: config.tools.map((t) => t.manifest), agents };
+  const files = readPolicyDirectory(policies);
+  loadPolicies({ files, ...world }); // before anything is connected to: every problem with its line
   const environment = options.environment ?? { ...process.env };
   const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE });
   let connection: NativeConnection | undefined;
+  let polling: NodeJS.Timeout | undefined;
   try {
     await untilReachable('Postgres', log, options.signal, () => migrate(options.databaseUrl));
     connection = await untilReachable('Temporal', log, options.signal, () => connectTemporal(options));
@@ -80,15 +81,19 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     if (dev) await ensureDevApprover({ db, roots, dev: true }, dev);
     const secrets = environmentSecrets(environment);
     const known = new SecretSet();
+    const passkeys = dev && options.pageUrl ? passkeysAt(options.pageUrl) : config.approvals.passkeys;
+    const policySets = new PolicyStore({ db, roots, passkeys, dev: dev !== null, log }, world, files);
+    await policySets.begin(files, `worker:${userInfo().username}`);
     const deps: Deps = {
       db,
       config,
-      policy: () => policy,
+      policy: (tenant) => policySets.of(tenant),
+      policySets,
       secrets,
       known,
       mailer: options.smtpUrl === null ? null : smtpMailer(options.smtpUrl),
       roots,
-      passkeys: dev && options.pageUrl ? passkeysAt(options.pageUrl) : config.approvals.passkeys,
+      passkeys,
       dev: dev !== null,
       models: createModelGateway({
         config,
@@ -117,9 +122,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     options.signal.addEventListener('abort', stop, { once: true });
     if (options.signal.aborted) return;
     const running = worker.run();
+    polling = setInterval(() => void policySets.poll().catch(() => undefined), POLICY_POLL_MS); // away: claims say it
     options.onReady?.();
     await running;
   } finally {
+    clearInterval(polling);
     await connection?.close();
     await db.end();
   }

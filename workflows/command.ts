@@ -1,10 +1,10 @@
 /** A request that belongs to no run: one activity checks it and carries it out, its answer is the workflow's result. */
 import { ApplicationFailure } from '@temporalio/workflow';
-import type { FreezeInput, FreezeResult } from '../activities/types.ts';
-import { freezing } from './proxies.ts';
+import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/types.ts';
+import { freezing, policies } from './proxies.ts';
 
-/** Sets or lifts a freeze. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
-export async function command(input: FreezeInput): Promise<FreezeResult> {
+/** Sets or lifts a freeze, activates policies. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
+export async function command(input: FreezeInput | PolicyInput): Promise<FreezeResult | PolicyResult> {
   if ((input as Partial<FreezeInput> | null | undefined)?.v !== 1) {
     throw ApplicationFailure.create({
       message: 'the input of this workflow cannot be read',
@@ -12,5 +12,5 @@ export async function command(input: FreezeInput): Promise<FreezeResult> {
       nonRetryable: true,
     });
   }
-  return freezing.changeFreeze(input);
+  return input.kind === 'policies' ? policies.changePolicies(input) : freezing.changeFreeze(input);
 }

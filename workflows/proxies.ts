@@ -1,7 +1,7 @@
 /** Activities as workflows call them: timeouts and retries on purpose. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { ReservationActivities } from '../activities/reservation-types.ts';
-import type { Activities, FreezeActivities } from '../activities/types.ts';
+import type { Activities, FreezeActivities, PolicyActivities } from '../activities/types.ts';
 import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 
@@ -26,6 +26,9 @@ export const freezing = proxyActivities<FreezeActivities>({ startToCloseTimeout:
 
 /** `priceModel`, `reserveModel`, `settleModel`: short, too; tried until the database is there. */
 export const reservations = proxyActivities<ReservationActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
+
+/** `changePolicies`: the same; checking a large set takes a second. */
+export const policies = proxyActivities<PolicyActivities>({ startToCloseTimeout: 60_000, retry: RETRY });
 
 /** Mail: an outage delays nothing else and ends after a day. */
 export const notifications = proxyActivities<Pick<Activities, 'notify'>>({

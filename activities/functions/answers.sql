@@ -25,19 +25,20 @@ language sql immutable as $$ select coalesce(p_gate->>'key', 'any') in ('any', p
 -- caller holds the approval's row; the keys are locked against a revocation that has not committed.
 create or replace function actguard.gates_answered(p_approval text) returns boolean
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare v_gates jsonb;
+declare v_gates jsonb; v_tenant text;
 begin
   perform 1 from keys k join answers n on n.tenant = k.tenant and n.key_id = k.key_id where n.approval = p_approval
     order by k.tenant, k.key_id for share of k;
   perform 1 from people p join answers n on n.tenant = p.tenant and n.person = p.person where n.approval = p_approval
     order by p.tenant, p.person for share of p;
-  select gates into v_gates from approvals where approval = p_approval;
+  select gates, tenant into v_gates, v_tenant from approvals where approval = p_approval;
   if jsonb_array_length(v_gates) = 0 then return false; end if;
   if exists (select from answers where approval = p_approval and decision <> 'approve') then return false; end if;
   return not exists (
     select from jsonb_array_elements(v_gates) g
     where (select count(distinct n.person) from answers n join keys k on k.tenant = n.tenant and k.key_id = n.key_id
-           where n.approval = p_approval and fits_key(g, k.kind) and fits_gate(g, live_roles(n.tenant, n.person, n.key_id, n.roles)))
+           where n.approval = p_approval and not activated_policy(v_tenant, n.person)
+             and fits_key(g, k.kind) and fits_gate(g, live_roles(n.tenant, n.person, n.key_id, n.roles)))
       < (g->>'quorum')::int);
 end $$;
 
@@ -59,6 +60,9 @@ begin
   end if;
   if a.state <> 'open' then return jsonb_build_object('kind', 'refused', 'problem', a.state); end if;
   if a.expires_at <= clock_timestamp() then return jsonb_build_object('kind', 'refused', 'problem', 'expired'); end if;
+  if p->>'decision' = 'approve' and activated_policy(a.tenant, p->>'person') then
+    return jsonb_build_object('kind', 'refused', 'problem', 'activated');
+  end if;
   v_roles := live_roles(p->>'keyTenant', p->>'person', p->>'keyId', v_signed);
   select kind into v_kind from keys where tenant = p->>'keyTenant' and key_id = p->>'keyId';
   if not exists (select from jsonb_array_elements(a.gates) g where fits_gate(g, v_roles) and fits_key(g, v_kind)) then

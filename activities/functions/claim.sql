@@ -37,6 +37,11 @@ begin
     v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, p->>'tool');
     if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
   end if;
+  -- decided under another set than the active one (null: under the worker's files): decide again
+  if own.run is null and (select digest from active_policies where role = 'enforced' and tenant in (r.tenant, '*')
+      and digest is not null order by tenant = '*' limit 1) is distinct from p->>'policy' then
+    return jsonb_build_object('kind', 'policies');
+  end if;
 
   if own.run is not null then
     if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;

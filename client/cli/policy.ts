@@ -4,11 +4,12 @@ import type { Command } from 'commander';
 import type { PolicySummary } from '../../activities/policy.ts';
 import type { Json } from '../../governance/json.ts';
 import type { Io } from './io.ts';
+import { registerActive } from './policy-active.ts';
 
 type Printer = Pick<Io, 'line' | 'json'>;
 
 /** Registers the commands. */
-export function register(program: Command, io: Printer): void {
+export function register(program: Command, io: Io): void {
   const policy = program.command('policy').description('the policies that decide what agents may do');
   policy
     .command('check')
@@ -21,6 +22,7 @@ export function register(program: Command, io: Printer): void {
     .description('print the Cedar schema that is generated from your tools, for your editor')
     .option('--config <file>', 'your actguard.config.ts; default: found from here upwards')
     .action((options: { config?: string }) => schema(options.config, io));
+  registerActive(policy, io);
 }
 
 async function check(directory: string | undefined, configPath: string | undefined, io: Printer): Promise<void> {

@@ -8,6 +8,7 @@ import type { CallShared } from '../../activities/prepared.ts';
 import type { Database, Deps, PolicyEngine } from '../../activities/deps.ts';
 import { environmentSecrets } from '../../activities/credentials.ts';
 import { openRun } from '../../activities/open-run.ts';
+import { PolicyStore } from '../../activities/policy-store.ts';
 import { SecretSet } from '../../activities/scrub.ts';
 import type { CallToolInput, CallToolResult } from '../../activities/types.ts';
 import { defineAgent, defineConfig, type Tool } from '../../define/index.ts';
@@ -31,6 +32,9 @@ export interface Desk {
     tools: readonly Tool[],
     more?: {
       policy?: PolicyEngine;
+      /** Text of its policy file: then sets of the database count too. */
+      policies?: string;
+      dev?: boolean;
       environment?: Record<string, string>;
       roots?: readonly string[];
       log?: Deps['log'];
@@ -83,20 +87,30 @@ export function desk(): Desk {
       const agent = defineAgent({ name: 'desk', tools });
       const other = defineAgent({ name: 'other', tools });
       const config = defineConfig({ tools, agents: [agent, other], policies: './policies' });
-      const deps: Deps = {
+      const trust = {
         db: more.through?.(db()) ?? db(),
+        roots: more.roots ?? [],
+        dev: more.dev ?? true,
+        log: more.log ?? (() => undefined),
+      };
+      const store =
+        more.policies === undefined
+          ? undefined
+          : new PolicyStore(trust, { tools: tools.map((tool) => tool.manifest), agents: [agent.name, other.name] }, [
+              { name: 'main.cedar', text: more.policies },
+            ]);
+      const deps: Deps = {
+        ...trust,
         config,
-        policy: () => more.policy ?? PERMIT_ALL,
+        policy: (tenant) => store?.of(tenant) ?? more.policy ?? PERMIT_ALL,
+        ...(store === undefined ? {} : { policySets: store }),
         secrets: environmentSecrets(more.environment ?? {}),
         known: new SecretSet(),
         mailer: null,
-        roots: more.roots ?? [],
-        dev: true,
         models: {
           generate: () => Promise.reject(new Error('no model')),
           measure: () => Promise.resolve({ bytes: 0, messages: 0 }),
         },
-        log: more.log ?? (() => undefined),
       };
       const shared = shareCalls(deps);
       return {

@@ -113,6 +113,7 @@ export function unknownResult(
     reason: verdict.reason,
     spentMicros: verdict.spentMicros,
     askAgainMs: question?.askAgainMs ?? null,
+    needsPerson: question?.needsPerson ?? true,
   };
 }
 

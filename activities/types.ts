@@ -126,6 +126,8 @@ export type CallToolResult =
       readonly spentMicros: number;
       /** Asked again by itself after so many milliseconds; null or absent: a person has to say. */
       readonly askAgainMs?: number | null;
+      /** Whether a person has to say; absent: where it is not asked again. */
+      readonly needsPerson?: boolean;
     };
 
 /** A message that joins the transcript before a model call: a call's stored result, or a denial. */

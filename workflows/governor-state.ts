@@ -39,6 +39,10 @@ export interface OpenCall {
   readonly notBeforeMs?: number;
   /** What an unknown outcome was charged: its worst case, until it is known (D10). */
   readonly charged?: Amount;
+  /** When an unknown outcome is asked for again, milliseconds since the epoch; null: not by itself. */
+  readonly askAtMs?: number | null;
+  /** People were told that one of them has to say what happened. */
+  readonly told?: boolean;
 }
 
 /** A call that begins. */

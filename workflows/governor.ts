@@ -17,19 +17,25 @@ import type { GovernorState, OpenCall } from './governor-state.ts';
 import { Inbox } from './inbox.ts';
 import type { RunStatus } from './messages.ts';
 import { callToolActivity, transactions } from './proxies.ts';
-import { noYes, runEnded, summaryOf, unknownText, unknownTool } from './words.ts';
+import { Questions } from './questions.ts';
+import { noYes, runEnded, summaryOf, unknownTool } from './words.ts';
 
 /** Every way in uses this one: `agentRun`, `session`, and a user's own workflow. */
 export class Governor extends GovernedRun {
   readonly #inbox: Inbox;
-  readonly #resolutions = new Set<string>();
-  readonly #awaited = new Set<string>();
+  readonly #questions: Questions;
   /** Told when a question that nobody waits for was answered (sessions). */
   onResolved: (call: string, result: CallResult) => void = () => undefined;
 
   constructor(state: GovernorState, options: { readonly interruptible?: boolean } = {}) {
     super(state, options);
-    this.#inbox = new Inbox(this, (call) => this.#resolved(call));
+    this.#questions = new Questions({
+      run: this,
+      ask: (open, inline) => this.#askAgain(open, inline),
+      settle: (open, result) => this.#settle(open, result),
+      answered: ({ result }, call) => this.onResolved(call, result),
+    });
+    this.#inbox = new Inbox(this, (call) => void this.#questions.now(call));
   }
 
   // ------------------------------------------------------------ calls
@@ -57,7 +63,7 @@ export class Governor extends GovernedRun {
       case 'waiting':
         return (await this.#waitForRate(open)) ?? this.#attempt(tool, open, options);
       case 'unknown':
-        return this.#unknown(tool, open, options);
+        return this.#unknown(open, options);
       case 'running':
         return this.#attempt(tool, open, { ...options, again: true });
       default:
@@ -162,23 +168,13 @@ export class Governor extends GovernedRun {
   ): GovernedCall | Promise<GovernedCall> {
     const { call, seq } = open;
     const givenBack = (): GovernorState => step.giveBack(this.state, tool.name, reserved);
-    const settled = (spentMicros: number): GovernorState =>
-      step.settleCall(this.state, reserved, { usdMicros: spentMicros, tokens: 0, calls: 1 });
     switch (result.kind) {
-      case 'done': {
-        this.state = result.repeats === undefined ? settled(result.spentMicros) : givenBack();
-        this.state = step.removeOpen(step.learn(this.state, step.factsOf(call, result), Date.now()), call);
-        this.noteSpend();
-        const done: CallResult = { kind: 'done', output: result.output ?? null, callId: call };
-        return { result: done, seq, stored: result.repeats ?? call, bytes: result.bytes };
-      }
+      case 'done':
+      case 'failed':
+        return this.#known(tool.name, open, reserved, result);
       case 'denied':
         this.state = step.noteDenial(step.removeOpen(givenBack(), call), result.denial);
         return notStored(seq, { kind: 'denied', denial: result.denial, callId: call });
-      case 'failed':
-        this.state = step.removeOpen(settled(result.spentMicros), call);
-        this.noteSpend();
-        return notStored(seq, { kind: 'failed', error: result.error, callId: call });
       case 'ask': {
         this.state = givenBack();
         const asking: OpenCall = { ...open, phase: 'asking', ask: result.ask, answer: null, rejectedAnswers: 0 };
@@ -187,17 +183,32 @@ export class Governor extends GovernedRun {
         return this.#wait(tool, asking, options);
       }
       case 'unknown': {
-        this.state = settled(result.spentMicros);
-        this.noteSpend();
         const charged: Amount = { usdMicros: result.spentMicros, tokens: 0, calls: 1 };
-        const unknown: OpenCall = { ...open, phase: 'unknown', charged };
-        this.state = step.setOpen(this.state, unknown);
-        if (options.unknown === 'wait') this.notify('outcome', null, unknownText(this.state.run, unknown));
-        return this.#unknown(tool, unknown, options);
+        this.state = step.settleCall(this.state, reserved, charged);
+        this.noteSpend();
+        return this.#unknown(this.#questions.note({ ...open, charged }, result), options);
       }
       default:
         return result satisfies never;
     }
+  }
+
+  /** Settles a call that ran. */
+  #known(
+    tool: string,
+    { call, seq }: OpenCall,
+    reserved: Amount,
+    result: Extract<CallToolResult, { kind: 'done' | 'failed' }>,
+  ): GovernedCall {
+    const cost: Amount = { usdMicros: result.spentMicros, tokens: 0, calls: 1 };
+    if (result.kind === 'done' && result.repeats !== undefined) this.state = step.giveBack(this.state, tool, reserved);
+    else this.state = step.settleCall(this.state, reserved, cost);
+    if (result.kind === 'done') this.state = step.learn(this.state, step.factsOf(call, result), Date.now());
+    this.state = step.removeOpen(this.state, call);
+    this.noteSpend();
+    if (result.kind === 'failed') return notStored(seq, { kind: 'failed', error: result.error, callId: call });
+    const done: CallResult = { kind: 'done', output: result.output ?? null, callId: call };
+    return { result: done, seq, stored: result.repeats ?? call, bytes: result.bytes };
   }
 
   /** Waits for a person, for days if need be; holds nothing. */
@@ -227,45 +238,36 @@ export class Governor extends GovernedRun {
     return this.#denyHere(asking, denial);
   }
 
-  /** An unknown outcome: answered at once, or waited for until a person says what happened. */
-  async #unknown(tool: ToolSummary, open: OpenCall, options: CallOptions): Promise<GovernedCall> {
-    const { call, seq } = open;
-    if (options.unknown !== 'wait') return notStored(seq, { kind: 'unknown', callId: call });
-    this.#awaited.add(call);
+  /** An unknown outcome: answered at once, or waited for until somebody knows what happened. */
+  async #unknown({ call, seq }: OpenCall, options: CallOptions): Promise<GovernedCall> {
+    const unknown = notStored(seq, { kind: 'unknown', callId: call });
+    if (options.unknown !== 'wait') return unknown;
     this.setStatus('waiting-resolution');
     await this.flush();
-    const waited = await this.until(() => this.#resolutions.has(call), this.state.deadlineMs);
-    this.#awaited.delete(call);
+    const known = await this.#questions.wait(call);
     this.setStatus(this.restingStatus(call));
-    if (waited !== 'holds') return notStored(seq, { kind: 'unknown', callId: call });
-    this.#resolutions.delete(call);
-    return this.#again(tool, open, options);
+    return known ?? unknown;
   }
 
-  #resolved(call: string): void {
-    if (this.#awaited.has(call)) this.#resolutions.add(call);
-    else
-      void this.retryUnknown(call)?.then(
-        ({ result }) => this.onResolved(call, result),
-        () => undefined,
-      );
+  /** Asks now for a call whose outcome was unknown; null where it still is. Nothing for any other call. */
+  askNow(call: string): Promise<GovernedCall | null> | null {
+    return this.#questions.now(call);
   }
 
-  /** Asks again for a call whose outcome was unknown: its row may be resolved, its receiver may know by now. */
-  retryUnknown(call: string): Promise<GovernedCall> | null {
-    const open = this.state.open[call];
-    const tool = open && this.state.tools[open.tool];
-    return open?.phase === 'unknown' && tool ? this.#again(tool, open, { unknown: 'answer' }) : null;
+  async #askAgain(open: OpenCall, inline: boolean): Promise<CallToolResult> {
+    const tool = this.state.tools[open.tool];
+    if (!tool) return { kind: 'denied', denial: unknownTool(this.state, open.tool) };
+    const { entries } = this.state;
+    const result = await this.#activity(tool, open, open.charged ?? ZERO, { again: true, inline });
+    this.entriesSent(entries, result);
+    return result;
   }
 
-  #again(tool: ToolSummary, open: OpenCall, options: CallOptions): Promise<GovernedCall> {
-    const { charged, ...rest } = open;
-    // one call counts once, however often its outcome is asked for (MC1)
-    this.state = step.removeOpen(
-      step.uncount(charged ? step.uncharge(this.state, charged) : this.state, tool.name),
-      open.call,
-    );
-    return this.#attempt(tool, rest, { ...options, again: true });
+  /** What became known of an unknown outcome: its worst case is taken back, its cost is due; it was counted before (MC1). */
+  #settle(open: OpenCall, result: Extract<CallToolResult, { kind: 'done' | 'failed' }>): GovernedCall {
+    if (open.charged) this.state = step.uncharge(this.state, open.charged);
+    const tool = this.state.tools[open.tool];
+    return this.#known(tool?.name ?? open.tool, open, ZERO, result);
   }
 
   #denyHere({ call, seq, tool }: { call: string; seq: number; tool: string }, denial: Denial): GovernedCall {
@@ -284,11 +286,13 @@ export class Governor extends GovernedRun {
       await this.withEntries((base) => transactions.record({ ...base, closed: { status, lastSeq: this.state.seq } }));
       this.showEnd(status);
       await this.#inbox.stop();
+      await this.#questions.stop();
     });
   }
 
   /** Before continue-as-new: every message is done, every entry recorded. Nothing else may be under way. */
-  drain(): Promise<void> {
-    return this.#inbox.drain();
+  async drain(): Promise<void> {
+    await this.#questions.stop();
+    await this.#inbox.drain();
   }
 }

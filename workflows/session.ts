@@ -217,9 +217,7 @@ async function answer(desk: Desk, run: Governor, { callId, tool, args }: Session
   if (known && (known.argsDigest !== argsDigest || known.tool !== tool)) return conflict(callId);
   if (known?.result === 'stored') return run.reread({ call: callId, seq: known.seq, tool: nameOf(run, tool), args });
   if (known?.result?.kind === 'unknown') {
-    const again = run.retryUnknown(callId);
-    if (again) return (await track(desk, callId, () => again)) ?? known.result;
-    return known.result;
+    return (await run.askNow(callId))?.result ?? known.result;
   }
   if (known?.result) return known.result;
   if (!known) {

@@ -5,6 +5,7 @@
  */
 import { ActGuardError, isActGuardError } from '../governance/errors.ts';
 import { MAX_SECRET_USES } from '../governance/limits.ts';
+import { neverLeft } from '../governance/never-left.ts';
 import type { Credential } from './credentials.ts';
 import { inject, type Outgoing, type SecretUse } from './inject.ts';
 import type { Network } from './network.ts';
@@ -48,9 +49,6 @@ export interface GuardedFetchOptions {
   readonly traffic: Traffic;
 }
 
-/** Codes of errors that say that a request never reached its receiver. */
-const NEVER_LEFT =
-  /^(HOST_FORBIDDEN|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_.*|ERR_SSL_.*|CERT_.*|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_.*|ERR_INVALID_URL|ERR_INVALID_ARG_.*)$/;
 const MAX_ERROR_BODY_BYTES = 2048;
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
@@ -111,16 +109,6 @@ export function guardedFetch(
 /** Whether nothing at all can have reached a receiver. */
 export function nothingLeft(traffic: Traffic): boolean {
   return traffic.sent === traffic.neverLeft;
-}
-
-/** Whether an error says that its request never reached a receiver; looks through the cause chain. */
-export function neverLeft(error: unknown): boolean {
-  for (let e = error, depth = 0; e instanceof Error && depth < 8; e = e.cause, depth += 1) {
-    const code: unknown = 'code' in e ? e.code : undefined;
-    if (typeof code === 'string' && NEVER_LEFT.test(code)) return true;
-    if (e instanceof AggregateError && e.errors.length > 0 && e.errors.every((inner) => neverLeft(inner))) return true;
-  }
-  return false;
 }
 
 /** A refusal of the address, which fetch wraps into an error of its own. */

@@ -3,7 +3,7 @@
  * reserved, follows no redirect, reads a bounded answer, never tries again, and keeps account of what left the machine.
  */
 import { MAX_MODEL_RESPONSE_BYTES } from '../governance/limits.ts';
-import { neverLeft } from './guarded-fetch.ts';
+import { neverLeft } from '../governance/never-left.ts';
 
 /** What became of the one request of a model call. */
 export interface ModelTraffic {

@@ -1,11 +1,13 @@
 /** Opens a run: stores the grant, answers what the workflow has to know. The first activity of every run. */
 import { summarize } from '../governance/tool.ts';
+import { defineAgent } from '../define/agent.ts';
 import type { Agent } from '../define/types.ts';
 import type { Limit } from '../governance/call.ts';
 import { deny, frozen, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { makeEntry } from '../governance/entry.ts';
 import type { Denial } from '../governance/errors.ts';
+import { BUDGET_AGENT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES } from '../governance/limits.ts';
 import { openedModel } from './call-model.ts';
@@ -23,7 +25,7 @@ export interface OpenInfo {
 /** Refusals are values: unknown agent, budget above the configured one, unknown price, a freeze. */
 export async function openRun(shared: CallShared, input: OpenRunInput, info: OpenInfo): Promise<OpenRunResult> {
   const { deps } = shared;
-  const agent = deps.config.agents.find((a) => a.name === input.principal.agent);
+  const agent = deps.config.agents.find((a) => a.name === input.principal.agent) ?? builtIn(input);
   if (!agent) {
     const known = deps.config.agents.map((a) => a.name).join(', ');
     return denied(
@@ -71,6 +73,12 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
     model,
     openedAtMs: nowMs,
   };
+}
+
+/** A budget guard needs no agent of the configuration: it has no tools. */
+function builtIn({ mode, principal }: OpenRunInput): Agent | undefined {
+  if (mode !== 'session' || principal.agent !== BUDGET_AGENT) return undefined;
+  return defineAgent({ name: BUDGET_AGENT, tools: [] });
 }
 
 function checkRequest(agent: Agent, input: OpenRunInput, ceiling: Limit): Denial | null {

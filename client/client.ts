@@ -6,11 +6,13 @@ import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../ac
 import type { Agent } from '../define/types.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
+import { BUDGET_AGENT, DEFAULT_TENANT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
 import type { agentRun, command, session } from '../workflows/index.ts';
 import { TASK_QUEUE, commandIdOf, workflowIdOf } from '../workflows/ids.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { findTarget, openClient, openDatabase, type ConnectOptions, type Target } from './connection.ts';
+import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
 import { Session, sessionRun, type SessionOptions } from './session.ts';
@@ -55,7 +57,8 @@ export class ActGuard {
    */
   async session(options: SessionOptions): Promise<Session> {
     const run = sessionRun(options.tenant, options.id);
-    const request = runRequest(run, options.agent, { ...options, input: options.input ?? '' });
+    const agent = typeof options.agent === 'string' ? options.agent : options.agent.name;
+    const request = runRequest(run, agent, { ...options, input: options.input ?? '' });
     const { deadlineMs: _moves, openedBy: _who, ...fixed } = request;
     const parameters = digestOf({ ...fixed, deadline: options.deadline ?? null } as unknown as Json);
     try {
@@ -74,7 +77,25 @@ export class ActGuard {
         });
       }
     }
-    return new Session(this.client, options.id, run);
+    return new Session(this.client, options.id, run, typeof options.agent === 'string' ? null : options.agent);
+  }
+
+  /**
+   * A budget around model calls of your own: the client of a provider gets `guard.fetch`, and nothing else changes.
+   *
+   * @example
+   * await using guard = await actguard.budgetGuard({ user: 'alice', budget: { tokens: 10_000 } });
+   * const openai = new OpenAI({ fetch: guard.fetch });
+   * console.log(guard.usage.usd);
+   * @throws ARGUMENTS_INVALID; the calls throw BudgetExceededError with `.usage`
+   */
+  async budgetGuard(options: BudgetGuardOptions): Promise<BudgetGuard> {
+    const { user, budget, deadline, providers, maxOutputTokens } = options;
+    const { tenant = DEFAULT_TENANT, agent = BUDGET_AGENT, id = ulid() } = options;
+    const more = deadline === undefined ? {} : { deadline };
+    const session = await this.session({ id: `budget-guard/${id}`, agent, user, tenant, budget, ...more });
+    const read = { ...(providers ? { providers } : {}), ...(maxOutputTokens ? { maxOutputTokens } : {}) };
+    return new BudgetGuard(session, read, options.id === undefined ? undefined : await session.usage());
   }
 
   /** The database, for reading approvals and the ledger; opened at first use. */

@@ -1,8 +1,8 @@
 /** A governed run for an agent that lives elsewhere: its calls, one by one, under the same guards. */
 import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
-import type { Tool } from '../define/types.ts';
-import type { CallResult } from '../governance/call.ts';
+import type { Agent, Tool } from '../define/types.ts';
+import type { CallResult, Usage } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import { sha256 } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
@@ -26,12 +26,14 @@ import { asActGuardError } from './run.ts';
 import { Lane, SessionUpdates } from './session-updates.ts';
 
 const LONGEST_POLL_MS = 10_000;
+const NOTHING_USED: Usage = { usd: 0, usdMicros: 0, tokens: 0, calls: 0 };
 
 /** Options of `actguard.session`. */
 export interface SessionOptions extends Omit<StartOptions, 'input'> {
   /** Your own id: the same id and parameters give the same session. */
   readonly id: string;
-  readonly agent: string;
+  /** The agent itself, or its name. */
+  readonly agent: Agent | string;
   readonly input?: string;
 }
 
@@ -48,14 +50,17 @@ export class Session {
   readonly id: string;
   /** The run behind it. */
   readonly run: string;
+  /** The agent, where it was opened with the agent itself and not its name. */
+  readonly agent: Agent | null;
   readonly #updates: SessionUpdates;
   readonly #calls = new Lane(MAX_CALLS_IN_FLIGHT);
   readonly #reservations = new Lane(MAX_RESERVING_IN_FLIGHT);
 
   /** @internal */
-  constructor(client: Client, id: string, run: string) {
+  constructor(client: Client, id: string, run: string, agent: Agent | null) {
     this.id = id;
     this.run = run;
+    this.agent = agent;
     this.#updates = new SessionUpdates(client, id, run);
   }
 
@@ -108,11 +113,13 @@ export class Session {
   }
 
   /** What the session has used: dollars, tokens, calls. */
-  async usage(): Promise<{ usd: number; tokens: number; calls: number }> {
+  async usage(): Promise<Usage> {
     try {
       const { usage } = await this.#updates.handle.query(stateQuery);
-      return { usd: usage.usd, tokens: usage.tokens, calls: usage.calls };
+      return usage;
     } catch (error) {
+      // it is being opened, or could not be: nothing was used
+      if (error instanceof Error && error.name === 'QueryNotRegisteredError') return NOTHING_USED;
       throw asActGuardError(error, this.run);
     }
   }

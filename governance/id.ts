@@ -12,6 +12,11 @@ export type UserId = string & { readonly brand: 'UserId' };
 /** An agent's name, checked. */
 export type AgentId = string & { readonly brand: 'AgentId' };
 
+/** The agent of a `budgetGuard` that names none: built in, without tools. */
+export const BUDGET_AGENT = 'budget-guard';
+/** The tenant of a `budgetGuard` that names none. */
+export const DEFAULT_TENANT = 'default';
+
 /** 26 characters of Crockford's base 32 in capitals; the first holds the top 3 of 128 bits (ULID specification). */
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 /** Control, format (bidi, zero-width), private-use and surrogate characters, and every space but U+0020. */

@@ -21,7 +21,12 @@ export async function ownCall(shared: CallShared, prepared: Prepared, info: Call
   const claimAskedAt = performance.now();
   const answer = await claim(shared.deps.db, prepared.claim);
   if (answer.kind === 'claimed') {
-    const credentials = await resolveCredentials(prepared.tool.code.credentials, shared.deps.secrets, shared.secrets);
+    const credentials = await resolveCredentials(
+      prepared.tool.code.credentials,
+      shared.deps.secrets,
+      shared.secrets,
+      prepared.grant.principal,
+    );
     return runClaimed(shared, prepared, answer, credentials, claimAskedAt, info, prepared.frame.input as CallToolInput);
   }
   if (answer.kind === 'frozen') {

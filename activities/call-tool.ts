@@ -159,7 +159,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
 
   let credentials: Credential[];
   try {
-    credentials = await resolveCredentials(tool.code.credentials, deps.secrets, shared.secrets);
+    credentials = await resolveCredentials(tool.code.credentials, deps.secrets, shared.secrets, grant.principal);
   } catch (error) {
     if (!isActGuardError(error) || error.code === 'BACKEND_UNAVAILABLE') throw error;
     // what stands before credentials in O1 names the code

@@ -1,10 +1,11 @@
 /** Credentials: resolved in the worker at the moment of use, after policy said yes and before the claim. */
-import type { SecretRef } from '../define/types.ts';
+import type { SecretOwner, SecretRef } from '../define/secret-types.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
-import { MIN_SECRET_BYTES } from '../governance/limits.ts';
 import type { SecretSource } from './deps.ts';
 import { derivedForms } from './inject.ts';
+import { secretProblem } from './secret-problem.ts';
+import type { SecretOrigin } from './secret-cache.ts';
 import type { SecretSet } from './scrub.ts';
 
 /** A resolved credential: lives in memory for one call. */
@@ -15,39 +16,51 @@ export interface Credential {
 }
 
 /**
- * Reads a tool's secrets and adds them to the scrub set.
- * @throws CREDENTIAL_MISSING { names } for those that are not there; CONFIG_INVALID for one under 12 bytes.
+ * Reads a tool's secrets, of this tenant and user where the tool says so, and adds them to the scrub set.
+ * @throws CREDENTIAL_MISSING { names } for those that are not there; CONFIG_INVALID for one that cannot be kept secret;
+ *   BACKEND_UNAVAILABLE while a source is away
  */
 export async function resolveCredentials(
   refs: { readonly [localName: string]: SecretRef },
   source: SecretSource,
   known: SecretSet,
+  principal: { readonly tenant: string; readonly user: string },
 ): Promise<Credential[]> {
   const found: Credential[] = [];
-  const missing: string[] = [];
+  const missing: SecretRef[] = [];
   for (const [localName, ref] of Object.entries(refs)) {
-    const value = await source.read(ref.name, ref.env);
+    const value = await source.read(ref.name, ref.env, ownerOf(ref, principal));
     if (value === undefined || value === '') {
-      missing.push(ref.name);
-    } else if (Buffer.byteLength(value) < MIN_SECRET_BYTES) {
-      throw new ActGuardError('CONFIG_INVALID', `secret \`${ref.name}\` is shorter than ${MIN_SECRET_BYTES} bytes`, {
-        hint: 'a secret this short cannot be kept out of outputs without hurting harmless text; use a longer one',
-        details: { name: ref.name },
-      });
-    } else {
-      const credential = { localName, ref, value };
-      known.add(value);
-      for (const form of derivedForms(credential)) known.add(form);
-      found.push(credential);
+      missing.push(ref);
+      continue;
     }
+    const problem = secretProblem(value);
+    if (problem !== null) throw unfit(ref.name, problem);
+    const credential = { localName, ref, value };
+    known.add(value);
+    for (const form of derivedForms(credential)) known.add(form);
+    found.push(credential);
   }
   if (missing.length > 0) {
-    throw new ActGuardError('CREDENTIAL_MISSING', `no value for ${missing.map((n) => `\`${n}\``).join(', ')}`, {
-      details: { names: missing },
-      hint: `set ${missing.map((name) => Object.values(refs).find((r) => r.name === name)?.env ?? name).join(', ')} for the worker`,
+    throw new ActGuardError('CREDENTIAL_MISSING', `no value for ${missing.map((r) => `\`${r.name}\``).join(', ')}`, {
+      details: { names: missing.map((r) => r.name) },
+      hint: missing.every((r) => r.per === 'worker')
+        ? `set ${missing.map((r) => r.env).join(', ')} for the worker, or give it to another source`
+        : 'a source has to hold it for this tenant or user: the environment holds those of the worker only',
     });
   }
   return found;
+}
+
+function ownerOf({ per }: SecretRef, { tenant, user }: { tenant: string; user: string }): SecretOwner {
+  return per === 'worker' ? {} : per === 'tenant' ? { tenant } : { tenant, user };
+}
+
+function unfit(name: string, problem: string): ActGuardError {
+  return new ActGuardError('CONFIG_INVALID', `secret \`${name}\` ${problem}`, {
+    hint: 'a secret like this cannot be kept out of outputs without hurting harmless text; use a long random one',
+    details: { name },
+  });
 }
 
 /** What the claim's entry says of a call's credentials: their names, and which of them its own code may get. */
@@ -60,6 +73,17 @@ export function credentialNames(credentials: readonly Credential[]): JsonObject 
 }
 
 /** Secrets from the environment as it was when the worker started; they are removed from `process.env` after that. */
-export function environmentSecrets(environment: Readonly<Record<string, string | undefined>>): SecretSource {
-  return { read: (_name, env) => Promise.resolve(environment[env]) };
+export function environmentSecrets(
+  environment: Readonly<Record<string, string | undefined>>,
+): SecretSource & SecretOrigin {
+  // a variable's name cannot tell tenants apart without a doubt: `a-b` and `a_b` would be one
+  const read = (_name: string, env: string, owner: SecretOwner = {}): Promise<string | undefined> =>
+    Promise.resolve(owner.tenant === undefined ? environment[env] : undefined);
+  return {
+    read,
+    async find(name, env, owner) {
+      const value = await read(name, env, owner);
+      return value === undefined || value === '' ? undefined : { value };
+    },
+  };
 }

@@ -1,4 +1,5 @@
 /** What activities need from the outside; the worker's composition root makes it (worker/worker.ts). */
+import type { SecretOwner } from '../define/secret-types.ts';
 import type { Config } from '../define/types.ts';
 import type { Fact, LiveFact, Limit, Principal } from '../governance/call.ts';
 import type { Decision } from '../governance/decision.ts';
@@ -54,8 +55,8 @@ export interface PolicyGate {
 
 /** Secrets, read at the moment of use. */
 export interface SecretSource {
-  /** undefined: there is none. */
-  read(name: string, env: string): Promise<string | undefined>;
+  /** undefined: there is none. @throws BACKEND_UNAVAILABLE while its source is away */
+  read(name: string, env: string, owner?: SecretOwner): Promise<string | undefined>;
 }
 
 /** Sends a mail; throws when it cannot. */

@@ -1,5 +1,5 @@
 /** Puts credentials into the requests that they are bound to: host, method and path, all of it. */
-import type { SecretBinding } from '../define/types.ts';
+import type { SecretBinding } from '../define/secret-types.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Credential } from './credentials.ts';
 import { hostOf } from './network.ts';

@@ -7,10 +7,11 @@ import { checkApprovals } from './config-approvals.ts';
 import { checkBreakerNames, checkFactKinds, checkProviders } from './config-checks.ts';
 import { checkPrices } from './config-prices.ts';
 import { checkNetwork } from './secret-place.ts';
+import { checkSecrets } from './secret-sources.ts';
 import { CONFIG } from './types.ts';
 import type { Agent, Config, ConfigOptions, Tool } from './types.ts';
 
-const OPTIONS = ['tools', 'agents', 'policies', 'budgets', 'providers', 'prices', 'approvals', 'network'];
+const OPTIONS = ['tools', 'agents', 'policies', 'budgets', 'providers', 'prices', 'approvals', 'secrets', 'network'];
 
 /**
  * Checks a configuration as a whole: names, fact kinds, breakers, limits, prices, providers, administrators' keys.
@@ -41,6 +42,7 @@ export function defineConfig(options: ConfigOptions): Config {
     providers: checkProviders(checks, given.providers, agents),
     prices: checkPrices(checks, given.prices),
     approvals: checkApprovals(checks, given.approvals),
+    secrets: checkSecrets(checks, given.secrets),
     network: checkNetwork(checks, given.network),
   };
   checks.done();

@@ -45,6 +45,16 @@ export { secret } from './secret.ts';
 export type { SecretOptions } from './secret.ts';
 export { defineTool, isTool } from './tool.ts';
 export type {
+  SecretBinding,
+  SecretFrom,
+  SecretFromOptions,
+  SecretFunction,
+  SecretOwner,
+  SecretPlace,
+  SecretRef,
+  Secrets,
+} from './secret-types.ts';
+export type {
   Agent,
   AgentOptions,
   Config,
@@ -54,9 +64,6 @@ export type {
   PriceOptions,
   ProviderOptions,
   Reconciled,
-  SecretBinding,
-  SecretPlace,
-  SecretRef,
   Tool,
   ToolContext,
   ToolOptions,

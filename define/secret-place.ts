@@ -1,7 +1,7 @@
 /** Where a secret goes: a header, a query parameter, basic authentication or a field of the body. */
 import { quote } from './check.ts';
 import type { Checks, Options } from './check.ts';
-import type { SecretPlace } from './types.ts';
+import type { SecretPlace } from './secret-types.ts';
 
 /** Headers that belong to the connection, not to a credential. */
 const RESERVED_HEADERS = ['host', 'content-length', 'connection', 'transfer-encoding', 'upgrade', 'te', 'trailer'];

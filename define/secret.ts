@@ -1,7 +1,7 @@
 /** References to secrets: what a tool's credentials are made of. The value is read by the worker at the moment of use. */
 import { Checks, isOptions, quote } from './check.ts';
 import { checkHost, checkMethods, checkPath, checkPlace } from './secret-place.ts';
-import type { SecretRef } from './types.ts';
+import type { SecretRef } from './secret-types.ts';
 
 const SECRET = Symbol.for('actguard.secret');
 const OPTIONS = ['host', 'methods', 'path', 'header', 'format', 'query', 'basic', 'body', 'reveal', 'per', 'env'];

@@ -8,7 +8,8 @@ import { outputFields } from './schema.ts';
 import type { InputSchema } from './schema.ts';
 import { isSecretRef } from './secret.ts';
 import { unknownArgument } from './tool-guards.ts';
-import type { SecretPlace, SecretRef, ToolCode } from './types.ts';
+import type { SecretPlace, SecretRef } from './secret-types.ts';
+import type { ToolCode } from './types.ts';
 
 /** RU1: rules in the order they are written; an argument that the schema does not have is refused. */
 export function checkRules(checks: Checks, value: unknown, input: InputSchema | null): ToolCode['rules'] {

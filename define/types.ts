@@ -6,46 +6,10 @@ import type { Json } from '../governance/json.ts';
 import type { Rule } from '../governance/rules.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
+import type { SecretFromOptions, SecretRef, Secrets } from './secret-types.ts';
 
 /** Milliseconds, or `'100ms'`, `'10s'`, `'1m'`, `'1h'`, `'1d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
-
-/** Where a secret stands in a request. */
-export type SecretPlace =
-  | {
-      readonly kind: 'header';
-      readonly header: string;
-      /** `Bearer {}`: where the value goes. */ readonly format: string;
-    }
-  | { readonly kind: 'query'; readonly parameter: string }
-  | { readonly kind: 'basic'; readonly user: string }
-  | { readonly kind: 'body'; readonly field: string };
-
-/** The requests that a secret joins, all of it: host, method and path. */
-export interface SecretBinding {
-  /** `payments.example` or `localhost:4010`, as URLs write it. */
-  readonly host: string;
-  /** In capitals; null: any. */
-  readonly methods: readonly string[] | null;
-  /** This path and below it; null: any. */
-  readonly path: string | null;
-  readonly into: SecretPlace;
-}
-
-/** A reference to a secret: never the secret itself. Made by `secret()`. */
-export interface SecretRef {
-  readonly kind: 'secret';
-  /** `payments/api-key` */
-  readonly name: string;
-  /** Environment variable it is read from; default: the name in capitals with underscores. */
-  readonly env: string;
-  /** Whose it is. */
-  readonly per: 'worker' | 'tenant' | 'user';
-  /** Whether `ctx.reveal` gives it to the tool's own code. */
-  readonly reveal: boolean;
-  /** Which requests of `ctx.fetch` it joins; null: none. */
-  readonly sent: SecretBinding | null;
-}
 
 /** A `Response` whose `json()` may be returned as it is: outputSchema judges it. */
 export interface ToolResponse extends Omit<Response, 'json'> {
@@ -253,6 +217,8 @@ export interface ConfigOptions {
     /** The domain that passkeys are made for; default: the page's host. */
     readonly rpId?: string;
   };
+  /** Where secrets come from; default: the environment. A changed value is used once `cacheFor` (5 minutes) is over. */
+  readonly secrets?: { readonly from?: readonly SecretFromOptions[]; readonly cacheFor?: Duration };
   readonly network?: {
     /** Hosts whose addresses may be private: `10.0.0.7:8080`, `payments.internal`. Others are refused by `ctx.fetch`. */
     readonly privateHosts?: readonly string[];
@@ -275,5 +241,6 @@ export interface Config {
     /** Where the approval page is and its passkeys count; null: there is none. */
     readonly passkeys: RelyingParty | null;
   };
+  readonly secrets: Secrets;
   readonly network: { readonly privateHosts: readonly string[] };
 }

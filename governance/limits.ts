@@ -195,3 +195,15 @@ export const MODEL_TIMEOUT_MS = 10 * 60_000;
 export const MAX_BELIEVED_TOKENS = 100_000_000;
 /** Uses of secrets (name, host, method) that one outcome's entry lists; a tool has a handful. */
 export const MAX_SECRET_USES = 50;
+/** A secret's value stays in a worker's memory this long: a rotated one is used within it. */
+export const SECRET_CACHE_MS = 5 * 60_000;
+/** A token that a source made is not used in its last seconds: the receiver's clock may be ahead. */
+export const TOKEN_MARGIN_MS = 30_000;
+/** A source of secrets that does not answer within this is away. */
+export const SECRET_SOURCE_TIMEOUT_MS = 5_000;
+/** Values that a worker keeps at a time: tenants and users times their secrets. */
+export const MAX_CACHED_SECRETS = 10_000;
+/** An answer of a source of secrets, and the decrypted secrets file. */
+export const MAX_SECRET_SOURCE_BYTES = 1024 * 1024;
+/** A secret's value: keys in PEM fit. */
+export const MAX_SECRET_BYTES = 16 * 1024;

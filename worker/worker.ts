@@ -7,7 +7,6 @@ import { dirname, resolve } from 'node:path';
 import { NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { ensureDevApprover } from '../activities/directory.ts';
 import { createActivities } from '../activities/index.ts';
-import { environmentSecrets } from '../activities/credentials.ts';
 import type { Deps } from '../activities/deps.ts';
 import { createModelGateway } from '../activities/model-gateway.ts';
 import { migrate } from '../activities/migrate.ts';
@@ -24,6 +23,7 @@ import { TASK_QUEUE } from '../workflows/ids.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
 import { smtpMailer } from './mailer.ts';
+import { openSecrets, secretVariables } from './secrets.ts';
 import { checkSearchAttributes } from './search-attributes.ts';
 import { untilReachable } from './until-reachable.ts';
 
@@ -79,11 +79,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       options.devDirectory === null ? null : devApprover(options.devDirectory, userInfo().username, Date.now());
     const roots = dev ? [...config.approvals.roots, dev.rootKeyId] : config.approvals.roots;
     if (dev) await ensureDevApprover({ db, roots, dev: true }, dev);
-    const secrets = environmentSecrets(environment);
     const known = new SecretSet();
     const passkeys = dev && options.pageUrl ? passkeysAt(options.pageUrl) : config.approvals.passkeys;
     const policySets = new PolicyStore({ db, roots, passkeys, dev: dev !== null, log }, world, files);
     await policySets.begin(files, `worker:${userInfo().username}`);
+    const secrets = openSecrets(config, options.configDirectory, environment, known);
     const deps: Deps = {
       db,
       config,
@@ -142,10 +142,7 @@ function connectTemporal({ temporal }: WorkerOptions): Promise<NativeConnection>
 
 /** Secrets and keys leave the environment once they are read: children and crash dumps do not get them. */
 function forgetSecrets(config: Config): void {
-  const names = new Set<string>(['ACTGUARD_DATABASE_URL', 'ACTGUARD_SMTP_URL', 'OPENAI_API_KEY', 'ANTHROPIC_API_KEY']);
-  for (const tool of config.tools) for (const ref of Object.values(tool.code.credentials)) names.add(ref.env);
-  for (const provider of Object.values(config.providers)) if (provider.apiKeyEnv) names.add(provider.apiKeyEnv);
-  for (const name of names) delete process.env[name];
+  for (const name of secretVariables(config)) delete process.env[name];
 }
 
 /** A logger that writes one line of JSON to standard error. */

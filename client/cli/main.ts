@@ -28,6 +28,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['resolve'], () => import('./resolve.ts')],
   [['ledger'], () => import('./ledger.ts')],
   [['policy'], () => import('./policy.ts')],
+  [['secrets'], () => import('./secrets.ts')],
 ];
 
 /** Runs the program with its arguments (without node and script) and sets the exit code. */

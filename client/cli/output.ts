@@ -17,6 +17,8 @@ export interface Output extends Omit<Doors, 'connect' | 'actguard'> {
   readonly progress: (text: string) => void;
   /** Sets the exit code of a command that ends in good order but not well. */
   readonly exitWith: (code: number) => void;
+  /** A secret: everything on standard input, or typed without echo. */
+  readonly secret: (prompt: string) => Promise<string>;
   /** Prints an error and returns its exit code. */
   readonly error: (error: unknown) => number;
 }
@@ -39,6 +41,7 @@ export function createOutput(isJson: () => boolean): Output {
     },
     error: (error) => printError(error, isJson()),
     passphrase,
+    secret,
     confirm,
   };
 }
@@ -94,6 +97,20 @@ async function passphrase(prompt: string): Promise<string> {
       hint: 'set ACTGUARD_PASSPHRASE',
     });
   }
+  return hidden(prompt);
+}
+
+/** One line end goes: `echo` and `cat` of a file add one. */
+async function secret(prompt: string): Promise<string> {
+  if (process.stdin.isTTY) return hidden(prompt);
+  const parts: Buffer[] = [];
+  for await (const part of process.stdin) parts.push(Buffer.from(part as Uint8Array));
+  return Buffer.concat(parts)
+    .toString('utf8')
+    .replace(/\r?\n$/, '');
+}
+
+async function hidden(prompt: string): Promise<string> {
   // readline echoes what it reads to its output: give it one that swallows everything.
   process.stderr.write(prompt);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });

@@ -15,6 +15,12 @@ const config = (options: Options) =>
   defineConfig({ tools: [find], agents: [], policies: './policies', ...options } as unknown as ConfigOptions);
 const hex = 'aB'.repeat(32);
 const price = { inputUsdPerMTok: 1, outputUsdPerMTok: 2 };
+const from = (source: unknown) => ({ secrets: { from: [source] } });
+const vault = { kind: 'vault', address: 'https://vault.example:8200' };
+const oauth = {
+  ...{ kind: 'oauth', name: 'crm/token', tokenUrl: 'https://login.example/token' },
+  ...{ clientId: 'a', clientSecret: 'crm/secret' },
+};
 const run = (limit: unknown) => ({ budgets: { run: limit } });
 
 /** [what is promised, what breaks it, words of the refusal, the valid twin] */
@@ -35,6 +41,51 @@ const agents: readonly Case[] = [
 ];
 
 const configs: readonly Case[] = [
+  ['P5 no sources of secrets', { secrets: { from: [] } }, ['`secrets.from`'], from({ kind: 'environment' })],
+  ['P5 an unknown source', from({ kind: 'keychain' }), ['`secrets.from.0.kind`'], from({ kind: 'file' })],
+  ['P5 a secret as a source', from('sk-0123456789abc'), ['must be a source'], from(() => Promise.resolve(undefined))],
+  [
+    'P5 an option of another source',
+    from({ kind: 'file', mount: 'x' }),
+    ['`secrets.from.0.mount`'],
+    from({ kind: 'file', path: 'x' }),
+  ],
+  [
+    'P5 Vault without TLS',
+    from({ ...vault, address: 'http://vault.example' }),
+    ['`secrets.from.0.address`', 'https'],
+    from({ ...vault, address: 'http://127.0.0.1:8200' }),
+  ],
+  [
+    'P5 Vault with a token in its address',
+    from({ ...vault, address: 'https://t:x@vault.example' }),
+    ['`secrets.from.0.address`'],
+    from(vault),
+  ],
+  [
+    'P5 a way out of the mount',
+    from({ ...vault, mount: '../sys' }),
+    ['`secrets.from.0.mount`'],
+    from({ ...vault, mount: 'kv/team' }),
+  ],
+  [
+    'P5 a role id where its variable belongs',
+    from({ ...vault, roleIdEnv: 'a-b' }),
+    ['`secrets.from.0.roleIdEnv`'],
+    from({ ...vault, roleIdEnv: 'A' }),
+  ],
+  [
+    'P5 a client secret itself',
+    from({ ...oauth, clientSecret: 'Sk 01' }),
+    ['`secrets.from.0.clientSecret`'],
+    from(oauth),
+  ],
+  [
+    'P5 a memory without end',
+    { secrets: { cacheFor: 'ever' } },
+    ['`secrets.cacheFor`'],
+    { secrets: { cacheFor: '1m' } },
+  ],
   ['no tools', { tools: undefined }, ['`tools`', 'is required'], { tools: [] }],
   ['no agents', { agents: undefined }, ['`agents`', 'is required'], { agents: [agent({})] }],
   ['options as an agent', { agents: [{ name: 'a' }] }, ['`agents.0`', 'defineAgent'], { agents: [agent({})] }],

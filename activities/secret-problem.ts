@@ -1,0 +1,53 @@
+/** What cannot serve as a secret: too short, too long, or found in harmless text as well. */
+import { MAX_SECRET_BYTES, MIN_SECRET_BYTES } from '../governance/limits.ts';
+
+/**
+ * Why a value cannot serve as a secret; null: it can. What is short, or stands in harmless text as well, cannot be kept
+ * out of outputs without hurting them.
+ */
+export function secretProblem(value: string): string | null {
+  const bytes = Buffer.byteLength(value);
+  if (bytes < MIN_SECRET_BYTES) return `is shorter than ${MIN_SECRET_BYTES} bytes`;
+  if (bytes > MAX_SECRET_BYTES) return `is longer than ${MAX_SECRET_BYTES} bytes`;
+  if (!value.isWellFormed() || value.includes('\0')) return 'is not text';
+  const plain = value.trim().toLowerCase();
+  if (Buffer.byteLength(plain) < MIN_SECRET_BYTES) return 'is mostly blanks';
+  if (new Set(plain).size < MIN_SECRET_SIGNS) return 'repeats a few signs';
+  if (isRow(plain) || COMMON.some((word) => plain === word)) return 'is a common word';
+  return null;
+}
+
+/** Words of the length of a secret that stand in harmless text or in every list of passwords. */
+const COMMON = [
+  'administrator',
+  'administration',
+  'authentication',
+  'authorization',
+  'application/json',
+  'changemeplease',
+  'changeme1234',
+  'confidential',
+  'configuration',
+  'correcthorsebatterystaple',
+  'documentation',
+  'environment',
+  'letmein12345',
+  'organization',
+  'password1234',
+  'password12345',
+  'passwordpassword',
+  'placeholder-secret',
+  'subscription',
+  'verification',
+  'your-api-key',
+  'your-api-key-here',
+  'your_api_key_here',
+];
+const MIN_SECRET_SIGNS = 5;
+
+/** abcdefghijkl, 123456789012, qwertyuiopas. */
+function isRow(text: string): boolean {
+  return ['abcdefghijklmnopqrstuvwxyz', '01234567890123456789012345678901234567890', 'qwertyuiopasdfghjklzxcvbnm'].some(
+    (row) => row.includes(text),
+  );
+}

@@ -4,7 +4,7 @@
  */
 import { userInfo } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { NativeConnection, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { NativeConnection, type NativeConnectionOptions, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { ensureDevApprover } from '../activities/directory.ts';
 import { createActivities } from '../activities/index.ts';
 import type { Deps } from '../activities/deps.ts';
@@ -39,7 +39,8 @@ export interface WorkerOptions {
     readonly address: string;
     readonly namespace: string;
     readonly apiKey?: string;
-    readonly tls?: boolean;
+    /** True, or what Temporal's TLSConfig holds: a client certificate for mTLS, a root of your own. */
+    readonly tls?: NativeConnectionOptions['tls'];
   };
   readonly databaseUrl: string;
   readonly smtpUrl: string | null;

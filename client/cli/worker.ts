@@ -76,21 +76,12 @@ function placeFromEnvironment(): Place {
   }
   const { connectionOptions, namespace } = loadClientConnectConfig();
   const { address, apiKey, tls } = connectionOptions;
-  if (tls !== undefined && tls !== null && typeof tls === 'object' && Object.keys(tls).length > 0) {
-    throw new ActGuardError(
-      'CONFIG_INVALID',
-      'client certificates from TEMPORAL_TLS_* are not supported by `actguard worker` yet',
-      {
-        hint: 'use TEMPORAL_API_KEY, or run the worker in your own process (`actguard/worker`)',
-      },
-    );
-  }
   return {
     temporal: {
       address: address ?? '127.0.0.1:7233',
       namespace: namespace ?? 'default',
       ...(typeof apiKey === 'string' ? { apiKey } : {}),
-      ...(tls ? { tls: true } : {}),
+      ...(tls === undefined ? {} : { tls }),
     },
     databaseUrl,
     smtpUrl: process.env['ACTGUARD_SMTP_URL'] ?? null,

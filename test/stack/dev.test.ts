@@ -168,6 +168,20 @@ test('a given port that is taken is named; nothing is left running', async () =>
   }
 });
 
+test('P7 a disk that takes no more: says what could not be written and where to read on, ends with 1, runs nothing', async () => {
+  const directory = folder('full');
+  const dev = [process.execPath, BIN, 'dev', '--no-worker'].map((word) => `'${word}'`).join(' ');
+  // no file may grow beyond 200 KB: the first segment of Postgres's log is larger
+  const given = { cwd: directory, env: POISONED, encoding: 'utf8' } as const;
+  const { status, stderr } = spawnSync('sh', ['-c', `ulimit -f 400; exec ${dev}`], given);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/BACKEND_UNAVAILABLE: the embedded Postgres could not be initialised/);
+  expect(stderr).toMatch(/postgres\.log/);
+  expect(existsSync(join(directory, '.actguard/postgres'))).toBe(false);
+  const stack = await started({ directory }); // with room on the disk it starts where it failed
+  expect(await note(stack.file().postgres?.url ?? '', 'there is room')).toEqual(['there is room']);
+});
+
 test("P7 a database of the user's own is never migrated unasked", async () => {
   const { url, drop } = await emptyDatabase();
   cleanups.push(drop);

@@ -1,6 +1,7 @@
 /** What a call answers without running its tool: its own earlier result, another call's, a refusal, an ask. */
 import type { Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
+import { accountRefused } from './accounts.ts';
 import { openAsk } from './approvals.ts';
 import { claim, type ClaimAnswer } from './claim.ts';
 import { resolveCredentials } from './credentials.ts';
@@ -65,6 +66,10 @@ export async function answerOf(
   }
   const denial = refusalOf(answer, prepared, shared.deps);
   if (!denial) return null;
+  if (answer.kind === 'budget') {
+    const refused = accountRefused(answer, shared.deps.config.budgetWaitMs);
+    return answer.wait ? refused : { ...refused, ...(await refuse(denial, decided)) };
+  }
   // the workflow waits and asks again: not the last word on this call
   if (answer.kind === 'rate' && prepared.tool.manifest.rateLimit?.onLimit === 'wait') return { kind: 'denied', denial };
   return refuse(denial, decided);

@@ -7,12 +7,14 @@ import { deny, frozen, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import { LEASE_RENEW_MS, MODEL_TIMEOUT_MS } from '../governance/limits.ts';
 import { worstCaseModelCall, type ModelPrice } from '../governance/price.ts';
+import { accountRefused, noticesOf, reportMarks, type AccountRefusal } from './accounts.ts';
 import { callEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import type { Deps, ModelRequest, TranscriptMessage } from './deps.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
 import { appendEntries } from './ledger.ts';
 import { answered, failed, lost, type ModelCall, type Outcome } from './model-outcome.ts';
+import { freezeModel } from './overrun.ts';
 import { priceOf } from './prices.ts';
 import { runRefusal } from './refusals.ts';
 import {
@@ -86,6 +88,7 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
     tenant: grant.principal.tenant,
     model,
     reserved: input.reserved,
+    label: input.label ?? null,
     refs: refsOf(input.run, input.results),
     before,
     entries: [startedEntry(call)],
@@ -100,6 +103,8 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
       return denied(deps, frame, runRefusal(started.problem, input.run), []);
     case 'frozen':
       return denied(deps, frame, frozen(started.freeze), []);
+    case 'budget':
+      return accountDenied(call, started, info);
     case 'conflict':
       return denied(
         deps,
@@ -150,12 +155,16 @@ async function ask(
 
 async function finish(call: ModelCall, outcome: Outcome): Promise<CallModelResult> {
   const { deps, input } = call;
-  const { kind } = await finishModelCall(deps.db, { run: input.run, call: input.call, ...outcome.request });
+  const { run } = input;
+  const { tenant } = call.frame.grant.principal;
+  const overran = outcome.above ? await freezeModel(deps, call.model, { tenant, run, call: input.call }) : [];
+  const { kind, marks } = await finishModelCall(deps.db, { run, call: input.call, ...outcome.request });
+  const notices = noticesOf([...overran, ...(await reportMarks(deps, marks))]);
   switch (kind) {
     case 'ok':
-      return outcome.result;
+      return { ...outcome.result, ...notices };
     case 'conflict':
-      return outcome.conflict;
+      return { ...outcome.conflict, ...notices };
     case 'late':
     case 'gone':
       // somebody else answered for this call meanwhile: it was given up and paid in full
@@ -163,6 +172,15 @@ async function finish(call: ModelCall, outcome: Outcome): Promise<CallModelResul
     default:
       return kind satisfies never;
   }
+}
+
+/** An account has too little: the run waits, or is told when the account changes. */
+async function accountDenied(call: ModelCall, answer: AccountRefusal, info: Info): Promise<CallModelResult> {
+  const { deps, frame, input } = call;
+  const refused = accountRefused(answer, deps.config.budgetWaitMs);
+  if (answer.wait) return refused; // not the last word on this call
+  await deps.db.query('select actguard.wait_for_account($1, $2, $3)', [answer.account, input.run, info.workflowId]);
+  return { ...refused, ...(await denied(deps, frame, refused.denial, [])) };
 }
 
 function startedEntry({ frame, input, model, price }: ModelCall) {

@@ -92,7 +92,8 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     approval: input.approvalId,
     ...memoryOf(tool),
     policy: policy.activated ? policy.digest : null,
-    reserved: input.reserved,
+    reserved: { usdMicros: tool.manifest.cost?.worstMicros ?? 0, tokens: 0, calls: 1 },
+    label: input.label ?? null,
     before,
     entries: [],
   };
@@ -191,7 +192,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
           ...(input.approvalId === null ? {} : { approval: input.approvalId }),
           ...decided,
           ...started.data,
-          reserved: { usdMicros: input.reserved.usdMicros, tokens: input.reserved.tokens, calls: input.reserved.calls },
+          reserved: { ...request.reserved },
           ...credentialNames(credentials),
         },
         { ...started.content, ...kept },

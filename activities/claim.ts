@@ -3,6 +3,7 @@ import type { Amount } from '../governance/call.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { Json } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
+import type { AccountRefusal, Mark } from './accounts.ts';
 import type { Database } from './deps.ts';
 import { pgJson } from './pg-json.ts';
 
@@ -30,7 +31,9 @@ export interface ClaimRequest {
   readonly receiver: { readonly keyTtlMs: number | null; readonly withinMs: number } | null;
   /** Digest of the activated set that it was decided under; null: of the worker's files. */
   readonly policy: string | null;
+  /** The worst case: reserved in every account of the run. */
   readonly reserved: Amount;
+  readonly label: string | null;
   /** Written whatever comes of the claim. */
   readonly before: readonly EntryRow[];
   /** Written when the claim is taken for the first time. */
@@ -78,7 +81,8 @@ export type ClaimAnswer =
   | { kind: 'duplicate'; run: string; call: string; state: CallState; result: StoredResult | null }
   | { kind: 'rate'; retryAfterMs: number }
   | { kind: 'open'; resetAtMs: number }
-  | { kind: 'approval'; problem: string };
+  | { kind: 'approval'; problem: string }
+  | AccountRefusal;
 
 const MAX_COLLISIONS = 5;
 /** Prepared once a connection: every call sends both. */
@@ -144,6 +148,8 @@ export interface OutcomeRequest {
   readonly token: string;
   readonly state: 'retrying' | 'succeeded' | 'failed' | 'unknown';
   readonly result: StoredResult | null;
+  /** What accounts are charged. */
+  readonly spentMicros: number;
   /** 1: the attempt ran and failed. */
   readonly failed: 0 | 1;
   /** `no`: this attempt certainly did not happen, whatever became of earlier ones. */
@@ -157,7 +163,9 @@ export interface OutcomeRequest {
 }
 
 export type OutcomeAnswer =
-  { kind: 'ok'; nowMs: number } | { kind: 'late'; state: CallState; result: StoredResult | null } | { kind: 'gone' };
+  | { kind: 'ok'; nowMs: number; marks?: readonly Mark[] | null }
+  | { kind: 'late'; state: CallState; result: StoredResult | null }
+  | { kind: 'gone' };
 
 export async function writeOutcome(db: Database, request: OutcomeRequest): Promise<OutcomeAnswer> {
   const [row] = await db.query<{ answer: OutcomeAnswer }>(OUTCOME, [pgJson(request)], 'outcome');

@@ -14,7 +14,7 @@ import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
 import { trustOf } from './trust.ts';
 import { pgJson } from './pg-json.ts';
-import type { FreezeInput, FreezeResult } from './types.ts';
+import type { FreezeInput, FreezeResult } from './request-types.ts';
 
 const REFUSALS: { readonly [problem: string]: string } = {
   used: 'the command was used already',

@@ -21,7 +21,8 @@ import { record } from './record.ts';
 import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { applyResolve } from './resolve.ts';
 import type { ReservationActivities } from './reservation-types.ts';
-import type { Activities, FreezeActivities, PolicyActivities, RunInput } from './types.ts';
+import type { Activities, RunInput } from './types.ts';
+import type { FreezeActivities, PolicyActivities } from './request-types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {

@@ -25,6 +25,8 @@ export interface Outcome {
   readonly request: Omit<FinishRequest, 'run' | 'call'>;
   readonly result: CallModelResult;
   readonly conflict: CallModelResult;
+  /** It cost more than was reserved. */
+  readonly above: boolean;
 }
 
 /** Kinds that another attempt may mend. */
@@ -60,7 +62,6 @@ export async function answered(
   const spent = settled ?? input.reserved;
   const flagged = settled === null;
   const above = NAMES.some((unit) => spent[unit] > input.reserved[unit]);
-  if (above) deps.log('error', `${model} used more than its worst case`, { run: input.run, call: input.call });
   const answer: TranscriptMessage = {
     role: 'assistant',
     text,
@@ -155,8 +156,10 @@ function outcome(
   return {
     result,
     conflict,
+    above: NAMES.some((unit) => spent[unit] > input.reserved[unit]),
     request: {
       state,
+      spent,
       ...more,
       result: JSON.stringify(result),
       entries: [entry],

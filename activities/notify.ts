@@ -7,7 +7,7 @@ import type { NotifyInput } from './types.ts';
 export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
   const to = deps.config.approvals.notify;
   if (!deps.mailer || to.length === 0) return;
-  const subject = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Budget used up' }[input.what];
+  const subject = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }[input.what];
   const how =
     input.approvalId === null
       ? `Look at the run: actguard show ${input.run}`

@@ -10,6 +10,7 @@ import type { Denial } from '../governance/errors.ts';
 import { BUDGET_AGENT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES } from '../governance/limits.ts';
+import { accountSeeds } from './accounts.ts';
 import { openedModel } from './call-model.ts';
 import { committed } from './call-entries.ts';
 import type { CallShared } from './prepared.ts';
@@ -153,6 +154,7 @@ async function store(
       workflowId: info.workflowId,
       temporalRun: info.temporalRun,
       grant,
+      accounts: accountSeeds(deps.config.accounts, input.principal),
       entries: [entry],
     }),
     tenant,

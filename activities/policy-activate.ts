@@ -23,7 +23,7 @@ import { type ActivationEvidence, verifyActivation } from './policy-evidence.ts'
 import { loosens } from './policy-loosens.ts';
 import type { PolicyStore } from './policy-store.ts';
 import { trustOf } from './trust.ts';
-import type { PolicyInput, PolicyResult } from './types.ts';
+import type { PolicyInput, PolicyResult } from './request-types.ts';
 
 interface Context {
   readonly nowMs: number;

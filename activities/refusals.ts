@@ -2,6 +2,7 @@
 import type { CallError, Denial } from '../governance/errors.ts';
 import { circuitOpen, deny, frozen, rateLimited } from '../governance/denial.ts';
 import type { Fact } from '../governance/call.ts';
+import { accountRefused } from './accounts.ts';
 import type { Prepared } from './prepared.ts';
 import type { ClaimAnswer, StoredResult } from './claim.ts';
 import type { Deps } from './deps.ts';
@@ -44,6 +45,8 @@ export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): 
       const name = tool.manifest.circuitBreaker?.name ?? tool.name;
       return circuitOpen(name, answer.resetAtMs, Date.now());
     }
+    case 'budget':
+      return accountRefused(answer, deps.config.budgetWaitMs).denial;
     case 'approval':
       deps.log('warn', 'approval not usable', { run: prepared.claim.run, problem: answer.problem });
       return deny('APPROVAL_INVALID', `the approval cannot be used: ${answer.problem}`, 'ask again', {

@@ -2,7 +2,7 @@
 import type { Amount } from '../governance/call.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { ModelPrice } from '../governance/price.ts';
-import type { ModelUsage, RunInput } from './types.ts';
+import type { ModelUsage, Notices, RunInput } from './types.ts';
 
 /** Asks for a model's price (session `reserve`). */
 export interface PriceModelInput {
@@ -47,7 +47,8 @@ export interface SettleModelInput extends ReservedModelCall {
 }
 
 export type SettleModelResult =
-  { readonly kind: 'settled'; readonly spent: Amount; readonly flagged: boolean } | { readonly kind: 'late' };
+  | { readonly kind: 'settled'; readonly spent: Amount; readonly flagged: boolean; readonly notices?: Notices }
+  | { readonly kind: 'late' };
 
 /** What a session calls for model calls that are made elsewhere. */
 export interface ReservationActivities {

@@ -8,8 +8,10 @@ import { deny, frozen, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 import { settleModelCall, worstCaseModelCall } from '../governance/price.ts';
+import { accountRefused, noticesOf, reportMarks } from './accounts.ts';
 import { callEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import { appendEntries } from './ledger.ts';
+import { freezeModel } from './overrun.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
 import { priceOf } from './prices.ts';
 import { runRefusal } from './refusals.ts';
@@ -61,6 +63,7 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
     tenant: grant.principal.tenant,
     model: input.model,
     reserved: input.reserved,
+    label: null,
     refs: [],
     elsewhere: true,
     before,
@@ -75,6 +78,8 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
       return denied(shared, frame, runRefusal(started.problem, input.run), []);
     case 'frozen':
       return denied(shared, frame, frozen(started.freeze), []);
+    case 'budget':
+      return denied(shared, frame, accountRefused(started, deps.config.budgetWaitMs).denial, []);
     case 'finished':
     case 'lost':
     case 'conflict': {
@@ -103,7 +108,7 @@ export async function settleModel(shared: Shared, input: SettleModelInput, info:
     elsewhere: true,
     ...(outcome.kind === 'used' ? { usage: { ...outcome.usage } } : {}),
     ...(outcome.kind === 'expired' ? { lost: true } : {}),
-    ...(outcome.kind === 'used' && isAbove(spent, input.reserved) ? { aboveReservation: true } : {}),
+    ...(isAbove(spent, input.reserved) ? { aboveReservation: true } : {}),
     spent: plain(spent),
     flagged,
   };
@@ -113,12 +118,16 @@ export async function settleModel(shared: Shared, input: SettleModelInput, info:
     ? callEntry(frame, 'call.succeeded', 'succeeded', data)
     : callEntry(frame, 'call.failed', 'failed', { ...more, ...data });
   if (input.entries.length > 0) await appendEntries(deps.db, workflowEntryRows(input.run, grant, input.entries));
-  const { kind } = await finishModelCall(deps.db, {
+  const { tenant } = grant.principal;
+  const above = isAbove(spent, input.reserved);
+  const overran = above ? await freezeModel(deps, input.model, { tenant, run: input.run, call: input.call }) : [];
+  const { kind, marks } = await finishModelCall(deps.db, {
     run: input.run,
     call: input.call,
     state: succeeded ? 'succeeded' : 'failed',
     elsewhere: true,
     usage: outcome.kind === 'used' ? { ...outcome.usage } : null,
+    spent,
     result: JSON.stringify(result),
     transcript: null,
     entries: [entry],
@@ -126,7 +135,8 @@ export async function settleModel(shared: Shared, input: SettleModelInput, info:
     conflictEntries: [],
     conflictResult: '',
   });
-  return kind === 'ok' ? result : { kind: 'late' };
+  const notices = noticesOf([...overran, ...(await reportMarks(deps, marks))]);
+  return kind === 'ok' ? { ...result, ...notices } : { kind: 'late' };
 }
 
 async function frameOf(

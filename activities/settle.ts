@@ -4,6 +4,7 @@ import type { CallError } from '../governance/errors.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { JsonObject, Json } from '../governance/json.ts';
 import { OUTCOME_AGAIN_WITHIN_MS } from '../governance/limits.ts';
+import { noticesOf, reportMarks } from './accounts.ts';
 import { callEntry, committed } from './call-entries.ts';
 import {
   writeLateOutcome,
@@ -17,6 +18,7 @@ import {
 import { retryLater } from './failures.ts';
 import type { Verdict } from './judge.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
+import { freezeOverrun } from './overrun.ts';
 import type { SecretUse } from './inject.ts';
 import { doneResult } from './refusals.ts';
 import { usedEntries } from './reveal.ts';
@@ -49,12 +51,21 @@ export async function finish(
 ): Promise<CallToolResult> {
   const { verdict } = finding;
   const question = verdict.state === 'unknown' ? questionOf(prepared, claimed, finding) : null;
+  const above = verdict.spentMicros > prepared.claim.reserved.usdMicros;
+  const overran = above
+    ? await persistently(info, () => freezeOverrun(shared.deps, prepared, verdict.spentMicros))
+    : [];
   const { stored, entry } = outcomeEntry(prepared, claimed, finding);
   const request = { ...outcomeOf(prepared, finding, verdict.state, stored), question, entries: [entry] };
   const answer = await persistently(info, () => writeOutcome(shared.deps.db, request));
   if (answer.kind === 'late') return late(shared, prepared, request, answer, info);
-  if (verdict.state === 'unknown') return unknownResult(verdict, question);
-  return doneResult(stored ?? { kind: 'done', output: null, spentMicros: 0, bytes: 4 }, prepared, null);
+  const told = answer.kind === 'ok' ? await reportMarks(shared.deps, answer.marks) : [];
+  const notices = noticesOf([...overran, ...told]);
+  if (verdict.state === 'unknown') return { ...unknownResult(verdict, question), ...notices };
+  return {
+    ...doneResult(stored ?? { kind: 'done', output: null, spentMicros: 0, bytes: 4 }, prepared, null),
+    ...notices,
+  };
 }
 
 /** Records an attempt that is followed by another one. `null`: it did not even begin. */
@@ -138,6 +149,7 @@ function outcomeEntry(
     {
       attempts: claimed.attempts,
       spentMicros: verdict.spentMicros,
+      ...(verdict.spentMicros > prepared.claim.reserved.usdMicros ? { aboveMaximum: true } : {}),
       ...(verdict.failure === null ? {} : { failure: verdict.failure }),
       ...(error ? { code: error.code } : {}),
       ...(facts.length > 0 ? { facts: facts.length } : {}),
@@ -166,6 +178,7 @@ function outcomeOf(
     token: prepared.claim.token,
     state,
     result,
+    spentMicros: verdict.spentMicros,
     failed: verdict.state === 'succeeded' ? 0 : 1,
     landed,
     question: null,

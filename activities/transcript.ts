@@ -10,6 +10,7 @@ import { ActGuardError, type CallError } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { MAX_INLINE_OUTPUT_BYTES } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
+import type { AccountRefusal, Mark } from './accounts.ts';
 import type { CallState, StoredResult } from './claim.ts';
 import type { Database, TranscriptMessage } from './deps.ts';
 import { cutBytes } from './model-messages.ts';
@@ -42,6 +43,7 @@ export interface StartRequest {
   readonly tenant: string;
   readonly model: string;
   readonly reserved: Amount;
+  readonly label: string | null;
   /** Calls whose results join this turn. */
   readonly refs: readonly { readonly ref: string; readonly run: string; readonly call: string }[];
   /** Written whatever comes of it. */
@@ -61,6 +63,7 @@ export type StartAnswer =
   | { readonly kind: 'finished'; readonly result: string }
   | { readonly kind: 'lost' }
   | { readonly kind: 'conflict' }
+  | AccountRefusal
   | {
       readonly kind: 'started';
       readonly turns: readonly StoredTurn[];
@@ -86,6 +89,8 @@ export interface FinishRequest {
   /** The provider was asked by somebody else: the same outcome twice is one. */
   readonly elsewhere?: boolean;
   readonly usage: JsonObject | null;
+  /** What the run and its accounts are charged. */
+  readonly spent: Amount;
   readonly result: string;
   readonly transcript: (StoredTurn & { readonly bytes: number }) | null;
   readonly entries: readonly EntryRow[];
@@ -96,7 +101,10 @@ export interface FinishRequest {
   readonly conflictResult: string;
 }
 
-export type FinishAnswer = { readonly kind: 'ok' | 'late' | 'conflict' | 'gone' };
+export interface FinishAnswer {
+  readonly kind: 'ok' | 'late' | 'conflict' | 'gone';
+  readonly marks?: readonly Mark[] | null;
+}
 
 /** The outcome: one transaction, one round trip. @throws BACKEND_UNAVAILABLE */
 export async function finishModelCall(db: Database, request: FinishRequest): Promise<FinishAnswer> {

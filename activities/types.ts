@@ -4,8 +4,6 @@
  */
 import type { Amount, Fact, Limit, LiveFact, Principal } from '../governance/call.ts';
 import type { CallError, Denial } from '../governance/errors.ts';
-import type { PolicyTarget } from '../governance/policy-activation.ts';
-import type { FreezeScope } from '../governance/freeze.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import type { ModelPrice } from '../governance/price.ts';
 import type { ToolSummary } from '../governance/tool.ts';
@@ -14,7 +12,14 @@ import type { ToolSummary } from '../governance/tool.ts';
 export interface WorkflowEntry {
   /** 1, 2, 3 … per run. */
   readonly number: number;
-  readonly kind: 'call.denied' | 'run.frozen' | 'run.thawed' | 'run.closed' | 'budget.exhausted' | 'budget.topped-up';
+  readonly kind:
+    | 'call.denied'
+    | 'run.frozen'
+    | 'run.thawed'
+    | 'run.closed'
+    | 'budget.exhausted'
+    | 'budget.topped-up'
+    | 'budget.threshold';
   /** The call's number in the run, where the entry is about a call. */
   readonly seq?: number;
   readonly call?: string;
@@ -83,6 +88,8 @@ export interface CallToolInput extends RunInput {
   readonly facts: readonly LiveFact[];
   /** Reserved in the run's budget for this call. */
   readonly reserved: Amount;
+  /** What the call is for: `report/search` spends the accounts of `report` and `report/search`, too. */
+  readonly label?: string;
   /** What is left of the run's budget, for policies. */
   readonly left: Limit;
   /** Set after a yes: the approval to consume. */
@@ -116,10 +123,11 @@ export type CallToolResult =
       readonly bytes: number;
       /** The call whose result this is, where it repeats one: took no slot, call or money. */
       readonly repeats?: string;
+      readonly notices?: Notices;
     }
-  | { readonly kind: 'denied'; readonly denial: Denial }
+  | Refused
   | { readonly kind: 'ask'; readonly ask: Ask }
-  | { readonly kind: 'failed'; readonly error: CallError; readonly spentMicros: number }
+  | { readonly kind: 'failed'; readonly error: CallError; readonly spentMicros: number; readonly notices?: Notices }
   | {
       readonly kind: 'unknown';
       readonly reason: string;
@@ -128,7 +136,20 @@ export type CallToolResult =
       readonly askAgainMs?: number | null;
       /** Whether a person has to say; absent: where it is not asked again. */
       readonly needsPerson?: boolean;
+      readonly notices?: Notices;
     };
+
+/** What people are told about a budget: thresholds of accounts, a tool or a model that was frozen. */
+export type Notices = readonly string[];
+
+/** A refusal. `waitMs`: only others' reservations are in the way; it is tried again, after at most so long each time. */
+export interface Refused {
+  readonly kind: 'denied';
+  readonly denial: Denial;
+  readonly waitMs?: number;
+  /** The account that has too little: the run may wait until it is changed, or its window ends. */
+  readonly account?: { readonly id: string; readonly resetAtMs: number | null };
+}
 
 /** A message that joins the transcript before a model call: a call's stored result, or a denial. */
 export type ToolResultRef =
@@ -141,6 +162,7 @@ export interface CallModelInput extends RunInput {
   readonly turn: number;
   readonly results: readonly ToolResultRef[];
   readonly reserved: Amount;
+  readonly label?: string;
   /** The request may not be larger than this: it was reserved at one token a byte. */
   readonly promptBytes: number;
   readonly maxOutputTokens: number;
@@ -177,11 +199,18 @@ export type CallModelResult =
       readonly messages: number;
       /** Charged at its reservation because the provider reported no usage. */
       readonly flagged: boolean;
+      readonly notices?: Notices;
     }
   /** An earlier attempt was sent and its answer is lost: settled in full. */
   | { readonly kind: 'lost'; readonly spent: Amount }
-  | { readonly kind: 'denied'; readonly denial: Denial }
-  | { readonly kind: 'failed'; readonly error: CallError; readonly spent: Amount; readonly retry: boolean };
+  | Refused
+  | {
+      readonly kind: 'failed';
+      readonly error: CallError;
+      readonly spent: Amount;
+      readonly retry: boolean;
+      readonly notices?: Notices;
+    };
 
 export interface RecordInput extends RunInput {
   readonly closed: { readonly status: string; readonly lastSeq: number } | null;
@@ -240,59 +269,4 @@ export interface Activities {
   verifyCommand(input: VerifyCommandInput): Promise<VerifyCommandResult>;
   endAsk(input: ExpireAskInput): Promise<void>;
   notify(input: NotifyInput): Promise<void>;
-}
-
-/** A request to set a freeze beyond a run (unsigned), or to lift one (a signed command); targets as in governance/freeze.ts. */
-export type FreezeInput =
-  | {
-      readonly v: 1;
-      readonly kind: 'freeze';
-      /** 16 bytes, hex: names the request. */
-      readonly nonce: string;
-      /** `*`: every tenant. */
-      readonly tenant: string;
-      readonly target: string;
-      readonly by: string;
-      readonly reason: string;
-    }
-  | { readonly v: 1; readonly kind: 'thaw'; readonly nonce: string; readonly envelope: Json };
-
-export type FreezeResult =
-  | ({ readonly kind: 'set' | 'lifted'; readonly by: string } & FreezeScope)
-  | ({ readonly kind: 'absent' } & FreezeScope)
-  | { readonly kind: 'rejected'; readonly reason: string };
-
-/** What the workflow `command` calls. */
-export interface FreezeActivities {
-  changeFreeze(input: FreezeInput): Promise<FreezeResult>;
-}
-
-/** A request to activate a policy set: a signed command (governance/policy-activation.ts). */
-export interface PolicyInput {
-  readonly v: 1;
-  readonly kind: 'policies';
-  /** 16 bytes, hex: names the request. */
-  readonly nonce: string;
-  readonly envelope: Json;
-}
-
-export type PolicyResult =
-  | ({
-      readonly kind: 'active';
-      readonly tenant: string;
-      readonly by: readonly string[];
-      readonly loosens: readonly string[];
-    } & PolicyTarget)
-  /** It loosens: it waits until another person signs the same. */
-  | ({
-      readonly kind: 'proposed';
-      readonly tenant: string;
-      readonly by: string;
-      readonly loosens: readonly string[];
-    } & PolicyTarget)
-  | { readonly kind: 'rejected'; readonly reason: string };
-
-/** What the workflow `command` calls for policies. */
-export interface PolicyActivities {
-  changePolicies(input: PolicyInput): Promise<PolicyResult>;
 }

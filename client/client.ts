@@ -2,7 +2,7 @@
 import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
 import type { Database } from '../activities/deps.ts';
-import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/types.ts';
+import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/request-types.ts';
 import type { Agent } from '../define/types.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';

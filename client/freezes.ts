@@ -1,7 +1,7 @@
 /** Freezes beyond a run: asks a worker to set or lift one, lists what holds. */
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../activities/deps.ts';
-import type { FreezeResult } from '../activities/types.ts';
+import type { FreezeResult } from '../activities/request-types.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { type FreezeScope, freezeTarget } from '../governance/freeze.ts';
 import type { Json } from '../governance/json.ts';

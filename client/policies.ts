@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../activities/deps.ts';
 import type { PolicyFile } from '../activities/policy-check.ts';
-import type { PolicyResult } from '../activities/types.ts';
+import type { PolicyResult } from '../activities/request-types.ts';
 import { toBase64 } from '../governance/base64.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { ActGuardError } from '../governance/errors.ts';

@@ -1,9 +1,9 @@
 /** `defineConfig`: what a deployment allows. The default export of `actguard.config.ts`. */
-import type { Limit } from '../governance/call.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { checkToolNames, checkTools, isAgent } from './agent.ts';
 import { Checks, isOptions, quote } from './check.ts';
 import { checkApprovals } from './config-approvals.ts';
+import { checkBudgets } from './config-budgets.ts';
 import { checkBreakerNames, checkFactKinds, checkProviders } from './config-checks.ts';
 import { checkPrices } from './config-prices.ts';
 import { checkNetwork } from './secret-place.ts';
@@ -11,7 +11,18 @@ import { checkSecrets } from './secret-sources.ts';
 import { CONFIG } from './types.ts';
 import type { Agent, Config, ConfigOptions, Tool } from './types.ts';
 
-const OPTIONS = ['tools', 'agents', 'policies', 'budgets', 'providers', 'prices', 'approvals', 'secrets', 'network'];
+const OPTIONS = [
+  'tools',
+  'agents',
+  'policies',
+  'budgets',
+  'budgetWait',
+  'providers',
+  'prices',
+  'approvals',
+  'secrets',
+  'network',
+];
 
 /**
  * Checks a configuration as a whole: names, fact kinds, breakers, limits, prices, providers, administrators' keys.
@@ -38,7 +49,7 @@ export function defineConfig(options: ConfigOptions): Config {
     tools,
     agents,
     policies: checkPolicies(checks, given.policies),
-    runLimit: checkBudgets(checks, given.budgets),
+    ...checkBudgets(checks, given.budgets, given.budgetWait),
     providers: checkProviders(checks, given.providers, agents),
     prices: checkPrices(checks, given.prices),
     approvals: checkApprovals(checks, given.approvals),
@@ -85,53 +96,4 @@ function checkPolicies(checks: Checks, value: unknown): string {
   const fix = "name a folder with *.cedar files, e.g. './policies': without a policy nothing is allowed";
   checks.add('policies', value === undefined ? 'is required' : `must name a folder, not ${quote(value)}`, fix);
   return '';
-}
-
-function checkBudgets(checks: Checks, value: unknown): Limit {
-  if (value === undefined) return {};
-  if (!isOptions(value)) {
-    checks.add('budgets', `must be an object, not ${quote(value)}`);
-    return {};
-  }
-  for (const key of Object.keys(value)) {
-    if (key === 'run') continue;
-    const later = ['user', 'tenant', 'agent', 'label', 'labels'].includes(key);
-    if (later) checks.add(`budgets.${key}`, 'is not enforced yet, so it is refused', 'only budgets.run is enforced');
-    else checks.add(`budgets.${key}`, 'is not an option', 'options are run');
-  }
-  return checkLimit(checks, 'budgets.run', value.run);
-}
-
-/** A limit as written, in integer units: a limit must allow something and be a number. */
-function checkLimit(checks: Checks, field: string, value: unknown): Limit {
-  const given = checks.options(field, value, ['usd', 'tokens', 'calls']);
-  if (given === undefined) return {};
-  const usd = checkAbove0(checks, `${field}.usd`, given.usd);
-  const usdMicros = checks.dollars(`${field}.usd`, usd);
-  const tokens = checkWhole(checks, `${field}.tokens`, given.tokens);
-  const calls = checkWhole(checks, `${field}.calls`, given.calls);
-  const named = given.usd !== undefined || given.tokens !== undefined || given.calls !== undefined;
-  if (!named) checks.add(field, 'limits nothing', 'name usd, tokens or calls, or leave it out');
-  return {
-    ...(usdMicros === undefined ? {} : { usdMicros }),
-    ...(tokens === undefined ? {} : { tokens }),
-    ...(calls === undefined ? {} : { calls }),
-  };
-}
-
-function checkAbove0(checks: Checks, field: string, value: unknown): number | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value !== 'number') checks.add(field, `must be a number, not the text or value ${quote(value)}`);
-  else if (value === 0) checks.add(field, 'a limit of 0 allows nothing', 'leave it out, or set what may be spent');
-  else if (!Number.isFinite(value)) checks.add(field, `${quote(value)} is not a finite number`);
-  else if (value < 0) checks.add(field, `${quote(value)} is negative`);
-  else return value;
-  return undefined;
-}
-
-function checkWhole(checks: Checks, field: string, value: unknown): number | undefined {
-  const number = checkAbove0(checks, field, value);
-  if (number === undefined || Number.isSafeInteger(number)) return number;
-  checks.add(field, `${quote(number)} is not a whole number that can be counted`);
-  return undefined;
 }

@@ -7,6 +7,7 @@ import type { Rule } from '../governance/rules.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
 import type { SecretFromOptions, SecretRef, Secrets } from './secret-types.ts';
+import type { AccountDefaults, BudgetOptions } from './budget-types.ts';
 
 /** Milliseconds, or `'100ms'`, `'10s'`, `'1m'`, `'1h'`, `'1d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
@@ -148,13 +149,6 @@ export const AGENT = Symbol.for('actguard.agent');
 /** Brand of a configuration. */
 export const CONFIG = Symbol.for('actguard.config');
 
-/** A limit as written: dollars, tokens, calls, any mix. */
-export interface LimitOptions {
-  readonly usd?: number;
-  readonly tokens?: number;
-  readonly calls?: number;
-}
-
 /** Options of `defineAgent`. */
 export interface AgentOptions {
   readonly name: string;
@@ -202,7 +196,9 @@ export interface ConfigOptions {
   readonly agents: readonly Agent[];
   /** Folder of `*.cedar` files, relative to the config file. */
   readonly policies: string;
-  readonly budgets?: { readonly run?: LimitOptions };
+  readonly budgets?: BudgetOptions;
+  /** Longest pause of a call that waits because others' reservations are in the way; default 30 s. */
+  readonly budgetWait?: Duration;
   readonly providers?: { readonly [name: string]: ProviderOptions };
   readonly prices?: { readonly [model: string]: PriceOptions };
   readonly approvals?: {
@@ -232,6 +228,8 @@ export interface Config {
   readonly agents: readonly Agent[];
   readonly policies: string;
   readonly runLimit: Limit;
+  readonly accounts: AccountDefaults;
+  readonly budgetWaitMs: number;
   readonly providers: { readonly [name: string]: ProviderOptions };
   readonly prices: { readonly [model: string]: PriceOptions };
   readonly approvals: {

@@ -26,6 +26,8 @@ export const ENTRY_KINDS = [
   'approval.withdrawn',
   'budget.exhausted',
   'budget.topped-up',
+  'budget.threshold',
+  'account.changed',
   'command.accepted',
   'command.invalid',
   'person.enrolled',

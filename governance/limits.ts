@@ -103,6 +103,20 @@ export const MIN_OUTPUT_TOKENS = 16;
 export const TOKENS_PER_MESSAGE_OVERHEAD = 16;
 /** Tokens added per request for the provider's own framing (BU3). */
 export const TOKENS_PER_REQUEST_OVERHEAD = 64;
+/** Longest pause of a call that waits for others' reservations, unless the configuration says otherwise (`budgetWait`). */
+export const DEFAULT_BUDGET_WAIT_MS = 30_000;
+/** First pause of such a call: most calls that hold a reservation are shorter. */
+export const FIRST_BUDGET_WAIT_MS = 1_000;
+/** A claim whose lease ended this long ago has no worker any more: takeover has had its chance (LEASE_MS, heartbeats). */
+export const DEAD_CALL_GRACE_MS = 15_000;
+/** A model call that started this long ago is over: MODEL_TIMEOUT_MS, and the slack that its activity has (proxies.ts). */
+export const DEAD_MODEL_CALL_MS = 16 * 60_000;
+/** Dead calls that one round settles: a transaction stays short, the next round goes on. */
+export const MAX_DEAD_CALLS = 500;
+/** Labels that a configuration may limit: each is looked at by every priced call of its tenant. */
+export const MAX_LABELS = 50;
+/** A run that waits for an account asks again after this, should the word of its change have been lost. */
+export const ACCOUNT_RECHECK_MS = 10 * 60_000;
 /** A run continues as new after this many history events even if Temporal does not suggest it yet. */
 export const CONTINUE_AS_NEW_EVENTS = 10_000;
 /** Attempts of a call that may be repeated (guards.md, retry). */

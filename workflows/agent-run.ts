@@ -6,9 +6,11 @@ import {
   setDefaultSignalHandler,
   TemporalFailure,
 } from '@temporalio/workflow';
-import type { ModelToolCall, OpenedModel, ToolResultRef } from '../activities/types.ts';
+import type { ModelToolCall, OpenedModel, Refused, ToolResultRef } from '../activities/types.ts';
 import type { Amount, RunResult } from '../governance/call.ts';
+import { ZERO } from '../governance/budget.ts';
 import { deny, quote } from '../governance/denial.ts';
+import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import { FIRST_THAW_PAUSE_MS, MAX_THAW_PAUSE_MS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
@@ -32,8 +34,14 @@ interface LoopState {
   readonly results: readonly ToolResultRef[];
   /** This turn's calls that have no result yet; the first may be open in the governor's state. */
   readonly todo: readonly ModelToolCall[];
-  /** The run waits for a top-up of this limit. */
-  readonly paused: { readonly needed: Amount; readonly limit: string } | null;
+  /** The run waits for a top-up of this limit, or for an account. */
+  readonly paused: {
+    readonly needed: Amount;
+    readonly limit: string;
+    readonly account?: { readonly id: string; readonly resetAtMs: number | null };
+  } | null;
+  /** The account whose exhaustion was announced last. */
+  readonly announced?: string;
   /** How long the run slept last because something beyond it is frozen; 0: not. */
   readonly thawPauseMs?: number;
 }
@@ -95,7 +103,9 @@ async function open(input: AgentRunInput): Promise<Carried | RunResult> {
 /** Before Temporal's limits, with nothing under way; what waits goes on in the next run. */
 async function continueNow(governor: Governor, input: AgentRunInput, loop: LoopState): Promise<never> {
   await governor.drain();
-  return continueAsNew<typeof agentRun>(input, { v: 1, governor: governor.state, loop });
+  // word of an account's change may come in between: the next run asks again at once
+  const paused = loop.paused?.account ? null : loop.paused;
+  return continueAsNew<typeof agentRun>(input, { v: 1, governor: governor.state, loop: { ...loop, paused } });
 }
 
 /** What could not go on. A mistake in the code is no ending: its workflow task is tried again. */
@@ -112,7 +122,11 @@ async function converse(governor: Governor, at: { loop: LoopState }): Promise<En
     if (governor.isLong()) throw new LongHistory();
     const { loop } = at;
     if (loop.paused) {
-      if (!(await governor.waitForBudget(loop.paused.needed, loop.paused.limit))) return expired(governor);
+      const { needed, limit, account } = loop.paused;
+      const goesOn = account
+        ? await governor.waitForAccount(needed, account.resetAtMs)
+        : await governor.waitForBudget(needed, limit);
+      if (!goesOn) return expired(governor);
       at.loop = { ...loop, paused: null };
       continue;
     }
@@ -162,6 +176,7 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
       return null;
     case 'denied':
       if (turn.denial.code === 'FROZEN') return frozenTurn(governor, at);
+      if (turn.account) return accountExhausted(governor, at, turn.denial, turn.account);
       return {
         status: turn.denial.code === 'DEADLINE_EXCEEDED' ? 'expired' : 'stopped',
         text: `${turn.denial.reason} (${turn.denial.hint})`,
@@ -183,6 +198,24 @@ async function frozenTurn(governor: Governor, at: { loop: LoopState }): Promise<
   await governor.flush();
   await governor.until(() => false, Math.min(Date.now() + pauseMs, governor.state.deadlineMs));
   governor.setStatus(governor.restingStatus());
+  return null;
+}
+
+/** An account of the run has too little: the run ends, or waits until somebody changes the account. */
+function accountExhausted(
+  governor: Governor,
+  at: { loop: LoopState },
+  denial: Denial,
+  account: NonNullable<Refused['account']>,
+): Ending | null {
+  const { loop } = at;
+  if (loop.model.onExhausted === 'stop') {
+    return { status: 'exhausted', text: `A budget of this run is used up: ${denial.reason}.` };
+  }
+  const { scope, value, neededMicros } = denial.details;
+  const needed: Amount = { ...ZERO, usdMicros: Number(neededMicros) };
+  if (loop.announced !== account.id) governor.announceExhausted(needed, `${String(scope)}:${String(value)}`);
+  at.loop = { ...loop, announced: account.id, paused: { needed, limit: '', account } };
   return null;
 }
 

@@ -1,6 +1,6 @@
 /** A request that belongs to no run: one activity checks it and carries it out, its answer is the workflow's result. */
 import { ApplicationFailure } from '@temporalio/workflow';
-import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/types.ts';
+import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/request-types.ts';
 import { freezing, policies } from './proxies.ts';
 
 /** Sets or lifts a freeze, activates policies. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */

@@ -21,6 +21,8 @@ export interface CallOptions {
   /** Answer unknown at once (sessions), or wait until somebody knows. */
   readonly unknown?: 'answer' | 'wait';
   readonly again?: boolean;
+  /** What the call is for, outermost first: `report/search`. Limits of labels count it. */
+  readonly label?: string;
   /** Told when a person has to answer. */
   readonly onAsk?: (approvalId: string) => void;
 }

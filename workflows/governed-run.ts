@@ -12,14 +12,14 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { NotifyInput, RunInput } from '../activities/types.ts';
+import type { NotifyInput, Notices, RunInput } from '../activities/types.ts';
 import type { Amount } from '../governance/call.ts';
 import type { JsonObject } from '../governance/json.ts';
-import { CONTINUE_AS_NEW_EVENTS } from '../governance/limits.ts';
+import { ACCOUNT_RECHECK_MS, CONTINUE_AS_NEW_EVENTS } from '../governance/limits.ts';
 import { detailsOf } from './details.ts';
 import * as step from './governor-state.ts';
 import type { GovernorState } from './governor-state.ts';
-import { stateQuery, type RunState, type RunStatus } from './messages.ts';
+import { budgetChangedSignal, stateQuery, type RunState, type RunStatus } from './messages.ts';
 import { notifications, transactions } from './proxies.ts';
 
 /** Thrown by a wait when the run should continue as new first: the call stays open in the state and is resumed after. */
@@ -44,6 +44,8 @@ export class GovernedRun {
   readonly interruptible: boolean;
   #details = '';
   #ending = false;
+  /** How often an account that this run waits for was changed. */
+  #accountChanges = 0;
   readonly #unsent = new Set<NotifyInput>();
 
   constructor(state: GovernorState, options: { readonly interruptible?: boolean } = {}) {
@@ -53,6 +55,7 @@ export class GovernedRun {
     const [shown] = workflowInfo().searchAttributes['ActGuardStatus'] ?? [];
     this.status = typeof shown === 'string' ? (shown as RunStatus) : 'running';
     setHandler(stateQuery, () => this.describe());
+    setHandler(budgetChangedSignal, () => void (this.#accountChanges += 1));
     for (const mail of state.unsent) this.#send(mail);
   }
 
@@ -94,11 +97,13 @@ export class GovernedRun {
     return CancellationScope.current().consideredCancelled;
   }
 
-  /** The run's budget is out: says so once. */
-  announceExhausted(needed: Amount): void {
-    const data = { needed: needed as unknown as JsonObject };
+  /** The run's budget is out, or an account's: says so once. */
+  announceExhausted(needed: Amount, account?: string): void {
+    const data = { needed: needed as unknown as JsonObject, ...(account === undefined ? {} : { account }) };
     this.state = step.addEntry(this.state, { kind: 'budget.exhausted', atMs: Date.now(), data });
-    this.notify('budget', null, `The run's budget is used up. Top it up: actguard topup ${this.state.run} --usd 0.25`);
+    const whose = account === undefined ? "The run's budget" : `The budget of ${account}`;
+    const how = `actguard topup ${account ?? this.state.run} --usd 0.25`;
+    this.notify('budget', null, `${whose} is used up. Top it up: ${how}`);
   }
 
   /** Waits for a top-up until the deadline: until the limit is another one than this. False: none came. */
@@ -110,6 +115,19 @@ export class GovernedRun {
     this.needed = null;
     if (waited === 'holds') this.setStatus(this.restingStatus());
     return waited === 'holds';
+  }
+
+  /** Waits until an account is changed or its window ends; asks again now and then. False: the run is over. */
+  async waitForAccount(needed: Amount, resetAtMs: number | null): Promise<boolean> {
+    const before = this.#accountChanges;
+    this.needed = needed;
+    this.setStatus(this.state.frozen ? 'frozen' : 'exhausted');
+    await this.flush();
+    const atMs = Math.min(resetAtMs ?? Infinity, Date.now() + ACCOUNT_RECHECK_MS, this.state.deadlineMs);
+    const waited = await this.until(() => this.#accountChanges !== before, atMs);
+    this.needed = null;
+    if (waited !== 'ended') this.setStatus(this.restingStatus());
+    return waited !== 'ended' && Date.now() < this.state.deadlineMs;
   }
 
   /** Waits while the run is frozen. False: the deadline came first. */
@@ -131,6 +149,7 @@ export class GovernedRun {
   /** An activity has answered: the entries that rode along are recorded. @throws BACKEND_UNAVAILABLE: an unreadable answer */
   entriesSent(entries: RunInput['entries'], result: unknown): void {
     checkReadable(result);
+    for (const text of (result as { notices?: Notices } | undefined)?.notices ?? []) this.notify('budget', null, text);
     const last = entries.at(-1);
     if (last) this.state = step.recorded(this.state, last.number);
   }
@@ -179,11 +198,12 @@ export class GovernedRun {
 
   // ------------------------------------------------------------ what people see
 
-  /** Spend at 50, 80 and 100 % is a search attribute: an upsert is an event, so only then. */
+  /** 50, 80 and 100 % of the budget: an entry, a notification and a search attribute. An upsert is an event, so only then. */
   noteSpend(): void {
     const mark = SPEND_MARKS.find((m) => step.spentShare(this.state) >= m) ?? 0;
     if (mark <= this.state.reported) return;
-    this.state = { ...this.state, reported: mark };
+    this.state = step.passedMark({ ...this.state, reported: mark }, mark, Date.now());
+    this.notify('budget', null, `The run has spent ${mark} % of its budget.`);
     upsertSearchAttributes({ ActGuardSpendUsd: [step.usageOf(this.state).usd] });
     this.showDetails();
   }

@@ -29,7 +29,9 @@ export interface OpenCall {
   readonly seq: number;
   readonly tool: string;
   readonly args: Json;
-  /** `waiting`: refused for now by a rate limit that says wait (RL5). */
+  /** What the call is for: limits of labels count it. */
+  readonly label?: string;
+  /** `waiting`: refused for now by a rate limit that says wait (RL5), or by others' reservations. */
   readonly phase: 'running' | 'waiting' | 'asking' | 'unknown';
   readonly ask: Ask | null;
   /** What came of the ask. */
@@ -46,7 +48,7 @@ export interface OpenCall {
 }
 
 /** A call that begins. */
-export function newCall(call: Pick<OpenCall, 'call' | 'seq' | 'tool' | 'args'>): OpenCall {
+export function newCall(call: Pick<OpenCall, 'call' | 'seq' | 'tool' | 'args' | 'label'>): OpenCall {
   return { ...call, phase: 'running', ask: null, answer: null, rejectedAnswers: 0 };
 }
 
@@ -251,6 +253,13 @@ export function addBudget(state: GovernorState, more: Limit, by: string, reason:
     { ...state, budget, reported: 0 },
     { kind: 'budget.topped-up', atMs, data: { by, reason, more: more as JsonObject } },
   );
+}
+
+/** A threshold of the run's budget was passed. */
+export function passedMark(state: GovernorState, percent: number, atMs: number): GovernorState {
+  const { limit, spent } = state.budget;
+  const data = { scope: 'run', percent, limit: limit as JsonObject, spent: { ...spent } };
+  return addEntry(state, { kind: 'budget.threshold', atMs, data });
 }
 
 /** What a run has used, for people and results. */

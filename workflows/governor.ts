@@ -10,6 +10,7 @@ import type { Denial } from '../governance/errors.ts';
 import { relevantFacts } from '../governance/facts.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolSummary } from '../governance/tool.ts';
+import { isUnwritten, pauseOf } from './budget-wait.ts';
 import { asObject, notStored, type CallOptions, type GovernedCall } from './governed-call.ts';
 import { GovernedRun, runCancelled } from './governed-run.ts';
 import * as step from './governor-state.ts';
@@ -49,7 +50,8 @@ export class Governor extends GovernedRun {
     if (!tool) return Promise.resolve(this.refuse(name, unknownTool(this.state, name), options.callId));
     const seq = this.nextSeq();
     const call = options.callId ?? `c${seq}`;
-    const open = step.newCall({ call, seq, tool: tool.name, args });
+    const { label } = options;
+    const open = step.newCall({ call, seq, tool: tool.name, args, ...(label === undefined ? {} : { label }) });
     return this.#attempt(tool, open, options);
   }
 
@@ -61,7 +63,7 @@ export class Governor extends GovernedRun {
       case 'asking':
         return this.#wait(tool, open, options);
       case 'waiting':
-        return (await this.#waitForRate(open)) ?? this.#attempt(tool, open, options);
+        return (await this.#waitToTry(open)) ?? this.#attempt(tool, open, options);
       case 'unknown':
         return this.#unknown(open, options);
       case 'running':
@@ -91,7 +93,7 @@ export class Governor extends GovernedRun {
   }
 
   async #attempt(tool: ToolSummary, open: OpenCall, options: CallOptions): Promise<GovernedCall> {
-    for (;;) {
+    for (let tries = 0; ; tries += 1) {
       const admission = step.admit(this.state, tool, Date.now());
       if (admission.kind === 'denied') return this.#denyHere(open, admission.denial);
       const { reserved } = admission;
@@ -105,7 +107,7 @@ export class Governor extends GovernedRun {
         this.#lost(tool, open, reserved, error);
         throw error;
       }
-      const waitMs = this.#rateWait(tool, result);
+      const waitMs = pauseOf(tool, result, { run: this.state.run, seq: open.seq, tries }, this.state.deadlineMs);
       if (waitMs === null) {
         const applied = this.#apply(tool, open, reserved, result, options);
         return applied instanceof Promise ? await applied : applied;
@@ -113,19 +115,12 @@ export class Governor extends GovernedRun {
       const waiting: OpenCall = { ...open, phase: 'waiting', notBeforeMs: Date.now() + waitMs };
       this.state = step.setOpen(step.giveBack(this.state, tool.name, reserved), waiting);
       await this.flush();
-      const ended = await this.#waitForRate(waiting);
+      const ended = await this.#waitToTry(waiting);
       if (ended) return ended;
     }
   }
 
-  /** RL5: a rate limit with `onLimit: 'wait'` sleeps until it may pass, within the run's deadline. */
-  #rateWait(tool: ToolSummary, result: CallToolResult): number | null {
-    if (result.kind !== 'denied' || result.denial.code !== 'RATE_LIMITED' || tool.onLimit !== 'wait') return null;
-    const waitMs = result.denial.retryAfterMs ?? 1_000;
-    return Date.now() + waitMs < this.state.deadlineMs ? waitMs : null;
-  }
-
-  async #waitForRate(waiting: OpenCall): Promise<GovernedCall | null> {
+  async #waitToTry(waiting: OpenCall): Promise<GovernedCall | null> {
     const waited = await this.until(() => false, waiting.notBeforeMs ?? 0);
     return waited === 'ended' ? this.#denyHere(waiting, runEnded()) : null;
   }
@@ -155,6 +150,7 @@ export class Governor extends GovernedRun {
       approvalId: open.answer === 'granted' && open.ask ? open.ask.approvalId : null,
       deadlineMs: this.state.deadlineMs,
       inline: options.inline ?? true,
+      ...(open.label === undefined ? {} : { label: open.label }),
       ...(options.again ? { again: true } : {}),
     });
   }
@@ -173,7 +169,9 @@ export class Governor extends GovernedRun {
       case 'failed':
         return this.#known(tool.name, open, reserved, result);
       case 'denied':
-        this.state = step.noteDenial(step.removeOpen(givenBack(), call), result.denial);
+        this.state = givenBack();
+        if (isUnwritten(tool, result)) return this.#denyHere(open, result.denial);
+        this.state = step.noteDenial(step.removeOpen(this.state, call), result.denial);
         return notStored(seq, { kind: 'denied', denial: result.denial, callId: call });
       case 'ask': {
         this.state = givenBack();

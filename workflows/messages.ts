@@ -94,6 +94,8 @@ export const approvalSignal = defineSignal<[ApprovalSignal]>('approval');
 export const freezeSignal = defineSignal<[FreezeSignal]>('freeze');
 export const thawSignal = defineSignal<[CommandSignal]>('thaw');
 export const topUpSignal = defineSignal<[CommandSignal]>('topUp');
+/** Told by an account's workflow to runs that wait for it. */
+export const budgetChangedSignal = defineSignal<[]>('budgetChanged');
 export const resolveSignal = defineSignal<[CommandSignal]>('resolve');
 export const stateQuery = defineQuery<RunState>('state');
 

@@ -1,11 +1,12 @@
 /** One turn of the model: reserve the worst case, call, settle; a lost attempt is paid in full and tried again. */
 import { sleep } from '@temporalio/workflow';
-import type { CallModelResult, OpenedModel, ToolResultRef } from '../activities/types.ts';
+import type { CallModelResult, OpenedModel, Refused, ToolResultRef } from '../activities/types.ts';
 import type { Amount } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { CallError, Denial } from '../governance/errors.ts';
-import { reserve } from '../governance/budget.ts';
+import { reserve, ZERO } from '../governance/budget.ts';
 import { worstCaseModelCall } from '../governance/price.ts';
+import { isUnwritten, pauseOf } from './budget-wait.ts';
 import type { Governor } from './governor.ts';
 import { leftOf, noteDenial, settleCall } from './governor-state.ts';
 import { callModelActivity } from './proxies.ts';
@@ -14,11 +15,13 @@ import { budgetDenial } from './words.ts';
 /** Attempts of one turn that may be lost or fail for a while. */
 const MAX_ATTEMPTS = 3;
 const FIRST_PAUSE_MS = 2_000;
+/** Models have no rate limit of their own. */
+const NO_LIMIT = { onLimit: 'deny' } as const;
 
 export type Turn =
   | Extract<CallModelResult, { kind: 'done' }>
   | { readonly kind: 'exhausted'; readonly needed: Amount; readonly denial: Denial }
-  | { readonly kind: 'denied'; readonly denial: Denial }
+  | Refused
   | { readonly kind: 'failed'; readonly error: CallError };
 
 export interface TurnPlan {
@@ -30,7 +33,8 @@ export interface TurnPlan {
 }
 
 export async function modelTurn(governor: Governor, plan: TurnPlan): Promise<Turn> {
-  for (let attempt = 1; ; attempt += 1) {
+  let attempt = 1;
+  for (let waits = 0; ;) {
     governor.throwIfCancelled();
     const worst = worstCaseModelCall({
       promptBytes: plan.promptBytes,
@@ -50,21 +54,37 @@ export async function modelTurn(governor: Governor, plan: TurnPlan): Promise<Tur
       case 'done':
         governor.settleModel(worst.reserved, result.spent);
         return result;
-      case 'denied':
-        governor.state = noteDenial(
-          settleCall(governor.state, worst.reserved, { usdMicros: 0, tokens: 0, calls: 0 }),
-          result.denial,
-        );
+      case 'denied': {
+        governor.state = settleCall(governor.state, worst.reserved, ZERO);
+        if (isUnwritten(NO_LIMIT, result)) {
+          // nothing of it was written: the same number is asked for again
+          if (governor.state.seq === seq) governor.state = { ...governor.state, seq: seq - 1 };
+          const pauseMs = pauseOf(
+            NO_LIMIT,
+            result,
+            { run: governor.state.run, seq, tries: waits },
+            governor.state.deadlineMs,
+          );
+          if (pauseMs === null) return { kind: 'denied', denial: refused(governor, plan, result.denial) };
+          await governor.flush();
+          await governor.until(() => false, Date.now() + pauseMs);
+          waits += 1;
+          continue;
+        }
+        governor.state = noteDenial(governor.state, result.denial);
         return result;
+      }
       case 'lost':
         governor.settleModel(worst.reserved, result.spent);
         if (attempt >= MAX_ATTEMPTS) return { kind: 'failed', error: lostError(plan.model.name) };
+        attempt += 1;
         break;
       case 'failed':
         governor.settleModel(worst.reserved, result.spent);
         if (!result.retry || attempt >= MAX_ATTEMPTS) return { kind: 'failed', error: result.error };
         await governor.flush();
         await sleep(FIRST_PAUSE_MS * 2 ** (attempt - 1));
+        attempt += 1;
         break;
       default:
         return result satisfies never;
@@ -125,6 +145,11 @@ function refuse(
   governor.refuse(plan.model.name, denial);
   const needed: Amount = { usdMicros: 0, tokens: 0, calls: 0, [unit]: Math.max(1, worst.needed - worst.left) };
   return { kind: 'exhausted', needed, denial };
+}
+
+function refused(governor: Governor, plan: TurnPlan, denial: Denial): Denial {
+  governor.refuse(plan.model.name, denial);
+  return denial;
 }
 
 function lostError(model: string): CallError {

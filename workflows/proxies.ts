@@ -1,7 +1,8 @@
 /** Activities as workflows call them: timeouts and retries on purpose. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { ReservationActivities } from '../activities/reservation-types.ts';
-import type { Activities, FreezeActivities, PolicyActivities } from '../activities/types.ts';
+import type { Activities } from '../activities/types.ts';
+import type { FreezeActivities, PolicyActivities } from '../activities/request-types.ts';
 import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 

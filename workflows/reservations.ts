@@ -152,7 +152,10 @@ export class Reservations {
       )
       // no retry can mend it: it costs what was reserved
       .catch(() => ({ kind: 'late' as const }));
-    const settled = answer.kind === 'settled' ? answer : { kind: 'late' as const, spent: reserved, flagged: true };
+    const settled =
+      answer.kind === 'settled'
+        ? { kind: answer.kind, spent: answer.spent, flagged: answer.flagged }
+        : { kind: 'late' as const, spent: reserved, flagged: true };
     run.settleModel(reserved, settled.spent);
     // somebody who settles after the end learns that it was too late
     this.#remember(callId, { ...call, settled: outcome.kind === 'expired' ? { ...settled, kind: 'late' } : settled });

@@ -6,6 +6,7 @@ declare
   r runs; own calls; other calls; b breakers; v_hits timestamptz[]; v_now timestamptz; v_text text; v_freeze jsonb;
   v_period interval; v_probe boolean := false; v_lease interval := ms_interval((p->>'leaseMs')::bigint);
   v_key text := p #>> '{key,hash}'; v_scope text := coalesce(p #>> '{key,scope}', '');
+  v_budget jsonb;
 begin
   perform append_entries(p->'before');
   perform share_control(p->>'tenant');
@@ -105,16 +106,28 @@ begin
   end if;
   if p->>'look' is not null then return jsonb_build_object('kind', 'ok'); end if;
 
+  -- accounts before the approval: a refusal here leaves it unused (O3)
+  if r.accounts is not null then
+    v_budget := reserve_accounts(r.accounts, p->>'label', p->'reserved');
+    if v_budget->>'kind' <> 'held' then return v_budget; end if;
+    v_budget := nullif(v_budget->'held', 'null');
+  end if;
+
   if p->>'approval' is not null then
     v_text := consume_approval(p->>'approval', p->>'run', p->>'call', coalesce(v_key, ''));
-    if v_text <> 'ok' then return jsonb_build_object('kind', 'approval', 'problem', v_text); end if;
+    if v_text <> 'ok' then
+      if v_budget is not null then perform settle_call(v_budget, p->'reserved', null, null); end if;
+      return jsonb_build_object('kind', 'approval', 'problem', v_text);
+    end if;
   end if;
 
   insert into calls (run, call, seq, tenant, tool, effect, args_digest, state, token, lease_until, key_scope, key_hash,
-    on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at, key_ttl_ms)
+    on_duplicate, settles_within_ms, breaker, probe, reserved, approval, claimed_at, last_claim_at, key_ttl_ms,
+    accounts, label)
   values (p->>'run', p->>'call', (p->>'seq')::int, r.tenant, p->>'tool', p->>'effect', p->>'argsDigest', 'claimed', p->>'token',
     v_now + v_lease, v_scope, v_key, p #>> '{key,onDuplicate}', (p->>'settlesWithinMs')::bigint, p #>> '{breaker,key}', v_probe,
-    p->'reserved', p->>'approval', v_now, v_now, (p->>'keyTtlMs')::bigint)
+    p->'reserved', p->>'approval', v_now, v_now, (p->>'keyTtlMs')::bigint,
+    v_budget, p->>'label')
   on conflict do nothing;
   if not found then
     raise exception 'actguard: claimed at the same moment' using errcode = '40001'; -- the caller looks again

@@ -62,12 +62,14 @@ begin
         needs_person = false, resolved = jsonb_build_object('by', 'late outcome'),
         key_expires_at = v_now + ms_interval(c.key_ttl_ms)
       where run = c.run and call = c.call;
+      perform recharge_call(c, p #> '{result,spentMicros}');
       return jsonb_build_object('kind', 'resolved');
     elsif c.state in ('claimed', 'retrying') then
       update calls set late = p->'result', fate_open = v_open where run = c.run and call = c.call;
       return jsonb_build_object('kind', 'kept', 'contradicts', false);
     elsif c.state = 'failed' then
       v_contradicts := true;
+      perform recharge_call(c, p #> '{result,spentMicros}');
       -- it happened: the key must not be used again, where nobody has done so
       begin
         update calls set key_hash = freed_key, late = p->'result' where run = c.run and call = c.call and key_hash is null;
@@ -79,6 +81,7 @@ begin
       update calls set state = 'failed', result = p->'result', finished_at = v_now, fate_open = v_open, ask_after = null,
         needs_person = false, freed_key = key_hash, key_hash = null, resolved = jsonb_build_object('by', 'late outcome')
       where run = c.run and call = c.call;
+      perform recharge_call(c, p #> '{result,spentMicros}');
       return jsonb_build_object('kind', 'resolved');
     end if;
     v_contradicts := c.state = 'succeeded' and cardinality(v_open) = 0 and cardinality(c.fate_open) > 0 and c.resolved is not null;

@@ -1,13 +1,14 @@
 -- Freezes, and the locks that make them hold before the next claim.
 
--- The first freeze that holds for a call, as JSON; null where none does. The caller holds the control locks.
+-- The first freeze that holds for a call, as JSON; null where none does. The caller holds the control locks. A model is
+-- asked for where its calls start; its name has a slash, which no tool's has.
 create or replace function actguard.freeze_of(p_tenant text, p_run text, p_user text, p_agent text, p_tool text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('scope', scope, 'value', value, 'by', set_by, 'reason', reason)
   from freezes
   where (tenant = p_tenant or tenant = '*')
     and ((scope = 'all') or (scope = 'tenant' and value = p_tenant) or (scope = 'run' and value = p_run)
-      or (scope = 'user' and value = p_user) or (scope = 'agent' and value = p_agent) or (scope = 'tool' and value = p_tool))
+      or (scope = 'user' and value = p_user) or (scope = 'agent' and value = p_agent) or (scope in ('tool', 'model') and value = p_tool))
   order by id limit 1
 $$;
 

@@ -3,7 +3,8 @@
 -- The outcome: the second transaction. Compare-and-set on the token; who was taken over is told `late` and the state.
 create or replace function actguard.outcome(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare c calls; v_now timestamptz; v_open text[]; v_landed boolean; v_state text := p->>'state';
+declare
+  c calls; v_now timestamptz; v_open text[]; v_landed boolean; v_state text := p->>'state'; v_spent jsonb; v_marks jsonb;
 begin
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
@@ -19,13 +20,19 @@ begin
     update calls set state = 'succeeded', result = c.late, late = null, lease_until = v_now, finished_at = v_now,
       resolved = jsonb_build_object('by', 'late outcome'), key_expires_at = v_now + ms_interval(c.key_ttl_ms)
       where run = c.run and call = c.call;
+    perform recharge_call(c, c.late->'spentMicros');
     if c.breaker is not null then perform settle_breaker(c.breaker, c.token, 'none', 1); end if;
     return jsonb_build_object('kind', 'late', 'state', 'succeeded', 'result', c.late);
   end if;
   v_open := array_remove(c.fate_open, c.token);
   v_landed := v_state = 'unknown' and c.sends and (p->>'landed' is distinct from 'no' or cardinality(v_open) = 0);
   if v_landed then v_open := v_open || c.token; end if;
-  update calls set state = v_state, result = p->'result', lease_until = v_now,
+  if c.accounts is not null and v_state <> 'retrying' then
+    -- unknown: the worst case until it is known (D10), also where this attempt alone cost less
+    v_spent := jsonb_build_object('calls', 1, 'usdMicros',
+      greatest((p->>'spentMicros')::bigint, case when v_state = 'unknown' then (c.reserved->>'usdMicros')::bigint end));
+  end if;
+  update calls set state = v_state, result = p->'result', lease_until = v_now, charged = coalesce(v_spent, charged),
     failures = failures + (p->>'failed')::int,
     finished_at = case when v_state = 'retrying' then null else v_now end,
     resolved = coalesce(nullif(p->'resolved', 'null'::jsonb), resolved),
@@ -43,8 +50,9 @@ begin
   if c.breaker is not null and v_state <> 'retrying' then
     perform settle_breaker(c.breaker, c.token, p->>'breakerVerdict', (p->>'maxFails')::int);
   end if;
+  if v_spent is not null then v_marks := settle_call(c.accounts, c.reserved, c.charged, v_spent); end if;
   perform append_entries(p->'entries');
-  return jsonb_build_object('kind', 'ok', 'nowMs', ms(v_now));
+  return jsonb_build_object('kind', 'ok', 'nowMs', ms(v_now), 'marks', v_marks);
 end $$;
 
 -- What a call's final outcome does to its breaker (CB2, CB3). p_verdict: success, fail or none.
@@ -98,6 +106,7 @@ begin
     key_hash = case when p->>'state' = 'failed' then null else key_hash end,
     key_expires_at = case when p->>'state' = 'succeeded' then v_now + ms_interval(c.key_ttl_ms) end
     where run = c.run and call = c.call;
+  perform recharge_call(c, p #> '{result,spentMicros}');
   perform append_entries(p->'entries');
   return jsonb_build_object('kind', 'ok');
 end $$;

@@ -22,8 +22,11 @@ create or replace function actguard.open_run(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare r runs;
 begin
-  insert into runs (run, tenant, user_id, agent, mode, workflow_id, temporal_run, grant_json)
-  values (p->>'run', p->>'tenant', p->>'user', p->>'agent', p->>'mode', p->>'workflowId', p->>'temporalRun', p->'grant')
+  perform ensure_accounts(p->>'tenant', p->>'user', p->>'agent', coalesce(p->'accounts', '[]'::jsonb));
+  perform share_control(p->>'tenant'); -- an account that is made meanwhile finds this run, or this run finds it
+  insert into runs (run, tenant, user_id, agent, mode, workflow_id, temporal_run, grant_json, accounts)
+  values (p->>'run', p->>'tenant', p->>'user', p->>'agent', p->>'mode', p->>'workflowId', p->>'temporalRun', p->'grant',
+    accounts_for(p->>'tenant', p->>'user', p->>'agent'))
   on conflict (run) do nothing;
   if not found then
     select * into r from runs where run = p->>'run';

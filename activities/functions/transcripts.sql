@@ -10,11 +10,11 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
 $$;
 
 -- The start of a model call: one transaction, one round trip. Answers
---   run { problem } | frozen { freeze } | finished { result } | lost | conflict | started { turns, results }.
+--   run { problem } | frozen { freeze } | budget { ... } (reserve_accounts) | finished { result } | lost | conflict | started { turns, results }.
 -- `lost`: an earlier attempt started and left no outcome; it may have been sent, so nothing is sent again.
 create or replace function actguard.start_model_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare r runs; m model_calls; v_text text; v_freeze jsonb;
+declare r runs; m model_calls; v_text text; v_freeze jsonb; v_budget jsonb;
 begin
   perform append_entries(coalesce(p->'before', '[]'::jsonb));
   perform share_control(p->>'tenant');
@@ -31,17 +31,23 @@ begin
     if coalesce((p->>'elsewhere')::boolean, false) then -- nothing was sent by the worker that died
       return jsonb_build_object('kind', 'started', 'turns', '[]'::jsonb, 'results', '{}'::jsonb);
     end if;
-    update model_calls set state = 'lost', result = p->>'lostResult', finished_at = clock_timestamp()
+    update model_calls set state = 'lost', result = p->>'lostResult', finished_at = clock_timestamp(), spent = m.reserved
       where run = m.run and call = m.call;
+    if m.accounts is not null then perform settle_call(m.accounts, m.reserved, m.charged, m.reserved); end if;
     perform append_entries(p->'lostEntries');
     return jsonb_build_object('kind', 'lost');
   end if;
 
-  v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, null);
+  v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, p->>'model');
   if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
+  if r.accounts is not null then
+    v_budget := reserve_accounts(r.accounts, p->>'label', p->'reserved');
+    if v_budget->>'kind' <> 'held' then return v_budget; end if;
+    v_budget := nullif(v_budget->'held', 'null');
+  end if;
   begin
-    insert into model_calls (run, call, seq, turn, model, reserved)
-    values (r.run, p->>'call', (p->>'seq')::int, (p->>'turn')::int, p->>'model', p->'reserved');
+    insert into model_calls (run, call, seq, turn, model, reserved, accounts, label)
+    values (r.run, p->>'call', (p->>'seq')::int, (p->>'turn')::int, p->>'model', p->'reserved', v_budget, p->>'label');
   exception when unique_violation then
     raise exception 'actguard: started at the same moment' using errcode = '40001'; -- Temporal tries again
   end;
@@ -56,7 +62,7 @@ end $$;
 -- conflict (the turn stands already, or does not follow from the last one); gone.
 create or replace function actguard.finish_model_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare m model_calls; v_last transcripts; t jsonb := p->'transcript';
+declare m model_calls; v_last transcripts; t jsonb := p->'transcript'; v_marks jsonb;
 begin
   select * into m from model_calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
@@ -67,21 +73,22 @@ begin
     perform append_entries(p->'lateEntries');
     return jsonb_build_object('kind', 'late');
   end if;
+  if m.accounts is not null then v_marks := settle_call(m.accounts, m.reserved, m.charged, p->'spent'); end if;
   if jsonb_typeof(t) = 'object' then
     select * into v_last from transcripts where run = m.run order by turn desc limit 1;
     if (v_last.run is not null and v_last.turn >= m.turn) or v_last.digest is distinct from t->>'parent' then
-      update model_calls set state = 'failed', usage = p->'usage', result = p->>'conflictResult', finished_at = clock_timestamp()
+      update model_calls set state = 'failed', usage = p->'usage', result = p->>'conflictResult', finished_at = clock_timestamp(), spent = p->'spent'
         where run = m.run and call = m.call;
       perform append_entries(p->'conflictEntries');
-      return jsonb_build_object('kind', 'conflict');
+      return jsonb_build_object('kind', 'conflict', 'marks', v_marks);
     end if;
     insert into transcripts (run, turn, messages, digest, parent, bytes, call)
     values (m.run, m.turn, t->>'messages', t->>'digest', t->>'parent', (t->>'bytes')::int, m.call);
   end if;
-  update model_calls set state = p->>'state', usage = p->'usage', result = p->>'result', finished_at = clock_timestamp()
+  update model_calls set state = p->>'state', usage = p->'usage', result = p->>'result', finished_at = clock_timestamp(), spent = p->'spent'
     where run = m.run and call = m.call;
   perform append_entries(p->'entries');
-  return jsonb_build_object('kind', 'ok');
+  return jsonb_build_object('kind', 'ok', 'marks', v_marks);
 end $$;
 
 -- A run's transcript, oldest turn first.

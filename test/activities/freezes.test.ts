@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { changeFreeze } from '../../activities/freezes.ts';
-import type { FreezeInput } from '../../activities/types.ts';
+import type { FreezeInput } from '../../activities/request-types.ts';
 import { makeCommand, makeThaw } from '../../client/commands.ts';
 import { listFreezes } from '../../client/freezes.ts';
 import { generateKey, signEnvelope, type SigningKey } from '../../client/keys.ts';

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { changePolicies } from '../../activities/policy-activate.ts';
-import type { PolicyInput, PolicyResult } from '../../activities/types.ts';
+import type { PolicyInput, PolicyResult } from '../../activities/request-types.ts';
 import { listPolicies, makeActivation, pushPolicies } from '../../client/policies.ts';
 import { generateKey, signEnvelope, type SigningKey } from '../../client/keys.ts';
 import { defineTool } from '../../define/index.ts';

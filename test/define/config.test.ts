@@ -21,6 +21,7 @@ const oauth = {
   ...{ kind: 'oauth', name: 'crm/token', tokenUrl: 'https://login.example/token' },
   ...{ clientId: 'a', clientSecret: 'crm/secret' },
 };
+const account = (limit: unknown) => ({ budgets: { user: limit } });
 const run = (limit: unknown) => ({ budgets: { run: limit } });
 
 /** [what is promised, what breaks it, words of the refusal, the valid twin] */
@@ -146,12 +147,50 @@ const configs: readonly Case[] = [
   ['BU1 a limit of nothing', run({}), ['limits nothing'], run({ usd: 1, tokens: 1, calls: 1 })],
   ['BU1 an unknown unit', run({ usd: 1, eur: 1 }), ['`budgets.run.eur`'], run({ usd: 1 })],
   [
-    'budgets.user is not enforced yet',
-    { budgets: { user: { usd: 1 } } },
-    ['`budgets.user`', 'not enforced yet'],
-    run({ usd: 1 }),
+    'BU2 an account without a limit',
+    account({ window: 'day' }),
+    ['`budgets.user`', 'limits nothing'],
+    account({ usd: 1 }),
   ],
-  ['budgets.tenant is not enforced yet', { budgets: { tenant: {} } }, ['`budgets.tenant`', 'not enforced yet'], {}],
+  ['BU2 an account of zero', account({ usd: 0 }), ['`budgets.user.usd`', 'allows nothing'], account({ calls: 1 })],
+  ['BU2 another currency', account({ usd: 5, eur: 5 }), ['`budgets.user.eur`'], account({ usd: 5 })],
+  [
+    'BU2 an unknown window',
+    account({ usd: 1, window: 'year' }),
+    ['`budgets.user.window`'],
+    account({ usd: 1, window: 'week' }),
+  ],
+  [
+    'BU2 a zone that does not exist',
+    account({ usd: 1, window: 'day', zone: 'Europe/Atlantis' }),
+    ['`budgets.user.zone`', '`Europe/Atlantis` is no time zone'],
+    account({ usd: 1, window: 'day', zone: 'Europe/Berlin' }),
+  ],
+  [
+    'BU2 an offset instead of a zone',
+    account({ usd: 1, window: 'day', zone: '+01:00' }),
+    ['`budgets.user.zone`', 'no IANA name'],
+    account({ usd: 1, window: 'day', zone: 'UTC' }),
+  ],
+  [
+    'BU2 a zone for ever',
+    account({ usd: 1, zone: 'UTC' }),
+    ['`total` has no time zone'],
+    account({ usd: 1, window: 'total' }),
+  ],
+  [
+    'BU2 two limits for one scope',
+    account([{ usd: 1 }, { usd: 2 }]),
+    ['a scope has one limit'],
+    account({ usd: 1, calls: 2 }),
+  ],
+  [
+    'BU2 a label that is no name',
+    { budgets: { label: { 'a//b': { usd: 1 } } } },
+    ['`budgets.label.a//b`', 'is empty'],
+    { budgets: { label: { 'a/b': { usd: 1 } } } },
+  ],
+  ['BU2 no pause', { budgetWait: 0 }, ['`budgetWait`', 'longer than 0'], { budgetWait: '10s' }],
   [
     'a provider that is not configured',
     { agents: [agent({ model: 'local/m' })] },

@@ -85,9 +85,9 @@ test('options that nothing enforces yet are not in the types', () => {
   const common = { ...base, inputSchema: orderId, execute: () => null };
   // @ts-expect-error not enforced yet
   expect(refusal(() => defineTool({ ...common, outputTrust: 'trusted' }))).toContain('outputTrust');
-  // @ts-expect-error not enforced yet
-  const budgets: Parameters<typeof defineConfig>[0]['budgets'] = { user: { usd: 5 } };
-  expect(refusal(() => defineConfig({ tools: [], agents: [], policies: 'p', budgets }))).toContain('budgets.user');
+  // @ts-expect-error no scope of that name
+  const budgets: Parameters<typeof defineConfig>[0]['budgets'] = { team: { usd: 5 } };
+  expect(refusal(() => defineConfig({ tools: [], agents: [], policies: 'p', budgets }))).toContain('budgets.team');
 });
 
 test('arguments and outputs are inferred; a wrong output does not compile', () => {

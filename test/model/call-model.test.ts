@@ -82,13 +82,21 @@ describe('an answer', () => {
     expect((await desk.entries(run.run)).at(-1)).toMatchObject({ data: { flagged: true, spent: reserved } });
   });
 
-  test('BU5 usage above the reservation: the truth is settled and the operator told', async () => {
+  test('BU5 usage above the reservation: the truth is settled, the model frozen and the operator told', async () => {
     const run = await desk.open();
     const usage = { ...USAGE, prompt_tokens: 1_000_000 };
     desk.provider.answer = (_seen, response) => json(response, 200, chat({ text: 'hi', usage }));
     expect(await run.ask()).toMatchObject({ kind: 'done', spent: { usdMicros: 2_500_200, tokens: 1_000_020 } });
-    expect(desk.logged).toEqual(['error openai/gpt-4o used more than its worst case']);
+    expect(desk.logged).toEqual([
+      expect.stringMatching(/^error model openai\/gpt-4o is frozen: a call used more than its worst case/),
+    ]);
     expect((await desk.entries(run.run)).at(-1)?.data['aboveReservation']).toBe(true);
+    const next = await desk.open();
+    expect(await next.ask()).toMatchObject({
+      kind: 'denied',
+      denial: { code: 'FROZEN', details: { scope: 'model', value: 'openai/gpt-4o', by: 'actguard' } },
+    });
+    await sql('delete from actguard.freezes');
   });
 });
 

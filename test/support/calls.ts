@@ -12,6 +12,7 @@ import { PolicyStore } from '../../activities/policy-store.ts';
 import { SecretSet } from '../../activities/scrub.ts';
 import type { CallToolInput, CallToolResult } from '../../activities/types.ts';
 import { defineAgent, defineConfig, type Tool } from '../../define/index.ts';
+import type { ConfigOptions } from '../../define/types.ts';
 import type { LiveFact } from '../../governance/call.ts';
 import type { Json } from '../../governance/json.ts';
 import { freshDatabase, type FreshDatabase } from './database.ts';
@@ -40,6 +41,7 @@ export interface Desk {
       log?: Deps['log'];
       /** The database as this worker sees it: with answers that are lost, say. */
       through?: (db: Database) => Database;
+      budgets?: ConfigOptions['budgets'];
     },
   ): TestWorker;
 }
@@ -65,6 +67,7 @@ export interface CallMore {
   approvalId?: string;
   cancelled?: AbortSignal;
   again?: boolean;
+  label?: string;
   temporalRun?: string;
   workflowId?: string;
 }
@@ -86,7 +89,8 @@ export function desk(): Desk {
     worker(tools, more = {}) {
       const agent = defineAgent({ name: 'desk', tools });
       const other = defineAgent({ name: 'other', tools });
-      const config = defineConfig({ tools, agents: [agent, other], policies: './policies' });
+      const { budgets = {} } = more;
+      const config = defineConfig({ tools, agents: [agent, other], policies: './policies', budgets });
       const trust = {
         db: more.through?.(db()) ?? db(),
         roots: more.roots ?? [],
@@ -174,6 +178,7 @@ function testRun(
         deadlineMs: Date.now() + 3_600_000,
         inline: true,
         again: more.again ?? false,
+        ...(more.label === undefined ? {} : { label: more.label }),
       };
       return callTool(shared, input, {
         workflowId: more.workflowId ?? workflowId,

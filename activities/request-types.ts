@@ -1,0 +1,59 @@
+/** Requests that belong to no run, and what the workflow `command` calls for them. Imported as types only. */
+import type { PolicyTarget } from '../governance/policy-activation.ts';
+import type { FreezeScope } from '../governance/freeze.ts';
+import type { Json } from '../governance/json.ts';
+
+/** A request to set a freeze beyond a run (unsigned), or to lift one (a signed command); targets as in governance/freeze.ts. */
+export type FreezeInput =
+  | {
+      readonly v: 1;
+      readonly kind: 'freeze';
+      /** 16 bytes, hex: names the request. */
+      readonly nonce: string;
+      /** `*`: every tenant. */
+      readonly tenant: string;
+      readonly target: string;
+      readonly by: string;
+      readonly reason: string;
+    }
+  | { readonly v: 1; readonly kind: 'thaw'; readonly nonce: string; readonly envelope: Json };
+
+export type FreezeResult =
+  | ({ readonly kind: 'set' | 'lifted'; readonly by: string } & FreezeScope)
+  | ({ readonly kind: 'absent' } & FreezeScope)
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls. */
+export interface FreezeActivities {
+  changeFreeze(input: FreezeInput): Promise<FreezeResult>;
+}
+
+/** A request to activate a policy set: a signed command (governance/policy-activation.ts). */
+export interface PolicyInput {
+  readonly v: 1;
+  readonly kind: 'policies';
+  /** 16 bytes, hex: names the request. */
+  readonly nonce: string;
+  readonly envelope: Json;
+}
+
+export type PolicyResult =
+  | ({
+      readonly kind: 'active';
+      readonly tenant: string;
+      readonly by: readonly string[];
+      readonly loosens: readonly string[];
+    } & PolicyTarget)
+  /** It loosens: it waits until another person signs the same. */
+  | ({
+      readonly kind: 'proposed';
+      readonly tenant: string;
+      readonly by: string;
+      readonly loosens: readonly string[];
+    } & PolicyTarget)
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls for policies. */
+export interface PolicyActivities {
+  changePolicies(input: PolicyInput): Promise<PolicyResult>;
+}

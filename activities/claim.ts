@@ -116,21 +116,24 @@ export async function claim(db: Database, request: ClaimRequest, look = false): 
   }
 }
 
-/** Renews the lease; false: somebody else holds the claim. */
+/** What renewing a claim finds. `lost`: somebody else holds it; `abort`: a freeze stops what is in flight. */
+export type Renewal = 'held' | 'lost' | 'abort';
+
+/** Renews the lease. */
 export async function renewClaim(
   db: Database,
   run: string,
   call: string,
   token: string,
   leaseMs: number,
-): Promise<boolean> {
-  const [row] = await db.query<{ held: boolean }>('select actguard.renew_claim($1, $2, $3, $4) as held', [
+): Promise<Renewal> {
+  const [row] = await db.query<{ held: Renewal }>('select actguard.renew_claim($1, $2, $3, $4) as held', [
     run,
     call,
     token,
     leaseMs,
   ]);
-  return row?.held ?? false;
+  return row?.held ?? 'lost';
 }
 
 /** An open question, in the effect's row. */

@@ -6,12 +6,12 @@ import { digestOf, sha256Hex } from '../governance/digest.ts';
 import { COMMAND_PAYLOAD_TYPE, parseEnvelope } from '../governance/dsse.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { type FreezeScope, freezeTarget, parseFreezeTarget } from '../governance/freeze.ts';
-import { parseName } from '../governance/id.ts';
-import { MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES, MAX_STATEMENT_TEXT_CHARS } from '../governance/limits.ts';
-import { type Parsed, exactObject, hexOf, parsing, refuse, textOf, valueOf } from '../governance/strict.ts';
+import { MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
+import { type Parsed, exactObject, hexOf, parsing, refuse, valueOf } from '../governance/strict.ts';
 import { utf8Length } from '../governance/text.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
+import { abortRun, setFreeze, setSignedFreeze } from './freeze-set.ts';
 import { trustOf } from './trust.ts';
 import { pgJson } from './pg-json.ts';
 import type { FreezeInput, FreezeResult } from './request-types.ts';
@@ -31,6 +31,13 @@ export async function changeFreeze(
   switch ((input as Partial<FreezeInput> | null | undefined)?.kind) {
     case 'freeze':
       return setFreeze(deps, input);
+    case 'signed-freeze': {
+      const read = readSigned(input, 'freeze');
+      if (read.kind === 'invalid') return { kind: 'rejected', reason: bounded(read.reason) };
+      return setSignedFreeze(deps, read.value, delivery);
+    }
+    case 'abort':
+      return abortRun(deps, input);
     case 'thaw':
       return liftFreeze(deps, input, delivery);
     default:
@@ -38,33 +45,8 @@ export async function changeFreeze(
   }
 }
 
-async function setFreeze(deps: Deps, input: unknown): Promise<FreezeResult> {
-  const parsed = parsing(() => {
-    const r = exactObject(input, ['v', 'kind', 'nonce', 'tenant', 'target', 'by', 'reason'], 'the freeze');
-    if (r.v !== 1) return refuse('the freeze is of an unknown version');
-    return {
-      scope: valueOf(parseFreezeTarget(r.target, r.tenant)),
-      nonce: hexOf(r.nonce, 'the nonce', 16),
-      by: parseName(r.by, 'by'),
-      reason: escapeHidden(textOf(r.reason, 'the reason', MAX_STATEMENT_TEXT_CHARS)),
-    };
-  });
-  if (parsed.kind === 'invalid') return { kind: 'rejected', reason: bounded(parsed.reason) };
-  const { scope, nonce, by, reason } = parsed.value;
-  const entry = makeEntry({
-    kind: 'freeze.set',
-    tenant: scope.tenant,
-    run: null,
-    key: `freeze:${nonce}`,
-    atMs: Date.now(),
-    data: { scope: scope.scope, value: scope.value, by, reason },
-  });
-  await deps.db.query('select actguard.set_freeze($1::jsonb)', [pgJson({ ...scope, by, reason, entries: [entry] })]);
-  return { kind: 'set', ...scope, by };
-}
-
 async function liftFreeze(deps: Deps, input: unknown, delivery: string): Promise<FreezeResult> {
-  const read = readThaw(input);
+  const read = readSigned(input, 'thaw');
   if (read.kind === 'invalid') return { kind: 'rejected', reason: bounded(read.reason) };
   const { envelope, keyId, scope, target } = read.value;
   const [row] = await deps.db.query<{ c: { nowMs: number; key: (KeyRow & { readonly tenant: string }) | null } }>(
@@ -122,21 +104,24 @@ async function liftFreeze(deps: Deps, input: unknown, delivery: string): Promise
   return reject(REFUSALS[used?.r ?? ''] ?? 'the command could not be used');
 }
 
-/** What a thaw says, before anything of it is verified: where to look for the key and the freeze. */
-function readThaw(input: unknown): Parsed<{
+/** What a signed freeze or thaw says, before anything of it is verified: where to look for the key and the freeze. */
+function readSigned(
+  input: unknown,
+  verb: 'freeze' | 'thaw',
+): Parsed<{
   readonly envelope: NonNullable<Extract<FreezeInput, { kind: 'thaw' }>['envelope']>;
   readonly keyId: string;
   readonly scope: FreezeScope;
   readonly target: string;
 }> {
   return parsing(() => {
-    const r = exactObject(input, ['v', 'kind', 'nonce', 'envelope'], 'the thaw');
-    if (r.v !== 1) return refuse('the thaw is of an unknown version');
+    const r = exactObject(input, ['v', 'kind', 'nonce', 'envelope'], `the ${verb}`);
+    if (r.v !== 1) return refuse(`the ${verb} is of an unknown version`);
     hexOf(r.nonce, 'the nonce', 16);
     if (utf8Length(JSON.stringify(r.envelope ?? null)) > MAX_SIGNAL_BYTES) return refuse('the envelope is too large');
     const keyId = valueOf(signerOf(r.envelope, COMMAND_PAYLOAD_TYPE));
     const command: Command = valueOf(parseCommand(valueOf(parseEnvelope(r.envelope, COMMAND_PAYLOAD_TYPE)).payload));
-    if (command.verb !== 'thaw') return refuse('the command is no thaw');
+    if (command.verb !== verb) return refuse(`the command is no ${verb}`);
     const scope = valueOf(parseFreezeTarget(command.target, command.tenant));
     return { envelope: r.envelope as never, keyId, scope, target: freezeTarget(scope) };
   });

@@ -64,6 +64,7 @@ function judged(tool: Tool, attempt: Ended, secrets: SecretSet): Verdict {
     case 'timeout':
     case 'cancelled':
     case 'lease-lost':
+    case 'aborted':
       return judgeStopped(tool, attempt.kind, attempt.trace);
     default:
       return attempt satisfies never;
@@ -160,10 +161,16 @@ function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSe
 }
 
 /** TO2, D8: a write that was stopped is unknown whatever it did; a read has failed. */
-function judgeStopped(tool: Tool, why: 'timeout' | 'cancelled' | 'lease-lost' | 'unreadable', trace: Trace): Verdict {
+function judgeStopped(
+  tool: Tool,
+  why: 'timeout' | 'cancelled' | 'lease-lost' | 'aborted' | 'unreadable',
+  trace: Trace,
+): Verdict {
   const { name, timeoutMs, effect } = tool.manifest;
   const timeout = why === 'timeout';
-  const message = timeout ? `${name} did not answer within ${timeoutMs} ms` : `${name} was stopped: ${why}`;
+  const message = timeout
+    ? `${name} did not answer within ${timeoutMs} ms`
+    : `${name} was stopped: ${why === 'aborted' ? 'aborted by a freeze' : why}`;
   const spentMicros = effect === 'read' && trace.nothingLeft ? 0 : (tool.manifest.cost?.worstMicros ?? 0);
   const error: CallError = {
     code: timeout ? 'TOOL_TIMEOUT' : 'TOOL_FAILED',

@@ -84,6 +84,7 @@ function readAnswer(attempt: Attempt): Answer {
     case 'timeout':
     case 'cancelled':
     case 'lease-lost':
+    case 'aborted':
     case 'not-started':
       return { kind: 'silent', why: `\`reconcile\` was stopped: ${attempt.kind}` };
     default:

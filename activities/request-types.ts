@@ -15,11 +15,25 @@ export type FreezeInput =
       readonly target: string;
       readonly by: string;
       readonly reason: string;
+      /** Also stop the calls in flight, within seconds. */
+      readonly abort?: boolean;
     }
-  | { readonly v: 1; readonly kind: 'thaw'; readonly nonce: string; readonly envelope: Json };
+  /** Stop the calls in flight of a run that was frozen by a signal to itself. */
+  | {
+      readonly v: 1;
+      readonly kind: 'abort';
+      readonly nonce: string;
+      readonly tenant: string;
+      readonly run: string;
+      readonly by: string;
+      readonly reason: string;
+    }
+  | { readonly v: 1; readonly kind: 'signed-freeze' | 'thaw'; readonly nonce: string; readonly envelope: Json };
 
 export type FreezeResult =
-  | ({ readonly kind: 'set' | 'lifted'; readonly by: string } & FreezeScope)
+  | ({ readonly kind: 'set'; readonly by: string; readonly aborted: number } & FreezeScope)
+  | { readonly kind: 'aborted'; readonly run: string; readonly by: string; readonly aborted: number }
+  | ({ readonly kind: 'lifted'; readonly by: string } & FreezeScope)
   | ({ readonly kind: 'absent' } & FreezeScope)
   | { readonly kind: 'rejected'; readonly reason: string };
 

@@ -2,6 +2,7 @@
 import type { Tool, ToolContext } from '../define/types.ts';
 import { HEARTBEAT_TIMEOUT_MS, LEASE_MS, LEASE_RENEW_MS } from '../governance/limits.ts';
 import type { Json } from '../governance/json.ts';
+import type { Renewal } from './claim.ts';
 import type { Credential } from './credentials.ts';
 import { guardedFetch, nothingLeft, type Traffic } from './guarded-fetch.ts';
 import type { SecretUse } from './inject.ts';
@@ -13,7 +14,7 @@ import { watching, type Watched } from './watch-sockets.ts';
 export type Attempt =
   | { readonly kind: 'returned'; readonly output: unknown }
   | { readonly kind: 'threw'; readonly error: unknown; readonly trace: Trace }
-  | { readonly kind: 'timeout' | 'cancelled' | 'lease-lost'; readonly trace: Trace }
+  | { readonly kind: 'timeout' | 'cancelled' | 'lease-lost' | 'aborted'; readonly trace: Trace }
   /** Its lease was over before it began: the tool did not run. */
   | { readonly kind: 'not-started' };
 
@@ -44,8 +45,8 @@ export interface AttemptOptions {
   readonly recordReveal: (name: string) => Promise<void>;
   /** Monotonic time before the claim was asked for: its lease cannot end earlier than this plus LEASE_MS. */
   readonly claimAskedAt: number;
-  /** Renews the lease on the database's clock; false: somebody else holds the claim. */
-  readonly renew: () => Promise<boolean>;
+  /** Renews the lease on the database's clock. */
+  readonly renew: () => Promise<Renewal>;
   readonly heartbeat: (progress?: Json) => void;
   /** Temporal's cancellation. */
   readonly cancelled: AbortSignal;
@@ -93,7 +94,7 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
   // an answer to the claim that was on its way for a whole lease: somebody else may have taken it over
   if (performance.now() >= leaseEndsAt) return { kind: 'not-started', uses: [] };
   return new Promise<Ran>((resolve) => {
-    const stop = (kind: 'timeout' | 'cancelled' | 'lease-lost'): void => {
+    const stop = (kind: 'timeout' | 'cancelled' | 'lease-lost' | 'aborted'): void => {
       const at = trace();
       // the tool must see why it is stopped before anybody else acts on it
       abort.abort(
@@ -106,9 +107,9 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
     const renewal = setInterval(() => {
       const askedAt = performance.now();
       options.renew().then(
-        (held) => {
-          if (held) leaseEndsAt = askedAt + LEASE_MS;
-          else stop('lease-lost');
+        (found) => {
+          if (found === 'held') leaseEndsAt = askedAt + LEASE_MS;
+          else stop(found === 'abort' ? 'aborted' : 'lease-lost');
         },
         () => undefined, // the database is away: the lease runs out by itself
       );

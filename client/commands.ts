@@ -32,6 +32,15 @@ export function makeCommand(
   return signEnvelope(COMMAND_PAYLOAD_TYPE, payload, [key]);
 }
 
+/** Makes and signs a freeze of a scope, for when unsigned ones are refused because there were too many. */
+export function makeFreeze(scope: FreezeScope, reason: string, abort: boolean, key: SigningKey, nowMs: number): Json {
+  const data: JsonObject = {
+    ...(abort ? { abort } : {}),
+    ...(scope.tenant === EVERY_TENANT ? { publicKey: toBase64(key.publicKey) } : {}),
+  };
+  return makeCommand('freeze', { tenant: scope.tenant, target: freezeTarget(scope), reason, data }, key, nowMs);
+}
+
 /** Makes and signs a thaw of a scope. What holds for every tenant is thawed by a root: its public key goes along. */
 export function makeThaw(scope: FreezeScope, reason: string, key: SigningKey, nowMs: number): Json {
   const data: JsonObject = scope.tenant === EVERY_TENANT ? { publicKey: toBase64(key.publicKey) } : {};

@@ -20,18 +20,36 @@ export interface ListedFreeze {
 }
 
 /**
- * Freezes a scope; when this returns, no call of it begins anywhere.
+ * Freezes a scope; when this returns, no call of it begins anywhere. With `abort` its calls in flight are stopped when
+ * they next renew their claims (3 s); a write that was stopped is unknown. Answers how many.
  * @throws ARGUMENTS_INVALID what a worker refuses, BACKEND_UNAVAILABLE when none has answered: it still holds later
  */
 export async function freezeScope(
   actguard: ActGuard,
   scope: FreezeScope,
-  about: { readonly by: string; readonly reason: string },
-): Promise<void> {
+  about: { readonly by: string; readonly reason: string; readonly abort?: boolean },
+): Promise<number> {
   const { tenant } = scope;
   const input = { v: 1, kind: 'freeze', nonce: nonce(), tenant, target: freezeTarget(scope), ...about } as const;
-  const result = await answerOf(actguard.startCommand(input));
-  if (result.kind !== 'set') throw new ActGuardError('ARGUMENTS_INVALID', reasonOf(result));
+  return aborted(await answerOf(actguard.startCommand(input)));
+}
+
+/** The same by a signed command (`makeFreeze`): there is no limit an hour then. */
+export async function freezeScopeSigned(actguard: ActGuard, envelope: Json): Promise<number> {
+  return aborted(await answerOf(actguard.startCommand({ v: 1, kind: 'signed-freeze', nonce: nonce(), envelope })));
+}
+
+/** Stops the calls in flight of a run, which is to be frozen already. Answers how many. @throws ARGUMENTS_INVALID, BACKEND_UNAVAILABLE */
+export async function abortCalls(
+  actguard: ActGuard,
+  about: { readonly tenant: string; readonly run: string; readonly by: string; readonly reason: string },
+): Promise<number> {
+  return aborted(await answerOf(actguard.startCommand({ v: 1, kind: 'abort', nonce: nonce(), ...about })));
+}
+
+function aborted(result: FreezeResult): number {
+  if (result.kind === 'set' || result.kind === 'aborted') return result.aborted;
+  throw new ActGuardError('ARGUMENTS_INVALID', reasonOf(result));
 }
 
 /**

@@ -35,6 +35,7 @@ export const ENTRY_KINDS = [
   'key.revoked',
   'freeze.set',
   'freeze.lifted',
+  'calls.aborted',
   'credential.revealed',
   'credential.used',
   'policy.pushed',

@@ -185,6 +185,10 @@ export const MAX_POLICY_DEPTH = 32;
 export const MAX_POLICY_CHAIN = 64;
 /** Words and signs of one policy, for the same reason. */
 export const MAX_POLICY_TOKENS = 4_000;
+/** Freezes that may be set in a tenant within an hour without a signature: an incident needs a few, a flood fills the ledger. */
+export const MAX_UNSIGNED_FREEZES_PER_HOUR = 60;
+/** How often a run's calls in flight may be aborted within an hour: each is an entry. */
+export const MAX_ABORTS_PER_RUN_AND_HOUR = 20;
 /** Policy sets that a database keeps: enough for years of changes, and a loop that pushes ends somewhere. */
 export const MAX_POLICY_SETS = 10_000;
 /** Checked policy sets that a worker keeps in memory: those of its active tenants (a set of 50 policies: about 1 MB). */

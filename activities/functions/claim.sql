@@ -143,18 +143,19 @@ begin
     'nowMs', ms(v_now), 'sends', true, 'mayHaveLanded', false, 'lastSendMs', null, 'asked', 0);
 end $$;
 
--- Renews a claim and, with it, the breaker's probe. False: somebody else holds it now.
-create or replace function actguard.renew_claim(p_run text, p_call text, p_token text, p_lease_ms bigint) returns boolean
+-- Renews a claim and, with it, the breaker's probe: 'held', 'lost' (somebody else holds it now) or 'abort' (held, and a
+-- freeze asked to stop what is in flight).
+create or replace function actguard.renew_claim(p_run text, p_call text, p_token text, p_lease_ms bigint) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare v_until timestamptz := clock_timestamp() + ms_interval(p_lease_ms); v_breaker text;
+declare v_until timestamptz := clock_timestamp() + ms_interval(p_lease_ms); v_breaker text; v_abort boolean;
 begin
   update calls set lease_until = v_until where run = p_run and call = p_call and token = p_token and state = 'claimed'
-    returning breaker into v_breaker;
-  if not found then return false; end if;
+    returning breaker, abort_at > last_claim_at into v_breaker, v_abort;
+  if not found then return 'lost'; end if;
   if v_breaker is not null then
     update breakers set probe_until = v_until where breaker = v_breaker and probe_token = p_token;
   end if;
-  return true;
+  return case when v_abort then 'abort' else 'held' end;
 end $$;
 
 -- The state of a call; null: it was never claimed.

@@ -21,14 +21,72 @@ begin
     pg_advisory_xact_lock_shared(hashtextextended('actguard:control:' || p_tenant, 0));
 end $$;
 
-create or replace function actguard.set_freeze(p jsonb) returns void
+-- Stops the calls in flight that a scope names, when they next renew their claims (every 3 s); how many. The caller
+-- holds the control lock alone, so that none begins meanwhile.
+create or replace function actguard.abort_calls(p_tenant text, p_scope text, p_value text) returns integer
 language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare v_count integer;
+begin
+  update calls c set abort_at = clock_timestamp() from runs r
+  where r.run = c.run and c.state = 'claimed' and c.lease_until > clock_timestamp() and (p_tenant = '*' or c.tenant = p_tenant)
+    and case p_scope when 'all' then true when 'tenant' then c.tenant = p_value when 'tool' then c.tool = p_value
+      when 'user' then r.user_id = p_value when 'agent' then r.agent = p_value when 'run' then c.run = p_value end;
+  get diagnostics v_count = row_count;
+  return v_count;
+end $$;
+
+-- Sets a freeze: { kind: 'set', aborted } or 'many' (p.max unsigned ones were set there within an hour: sign the next).
+-- One that holds already is set again only to abort.
+create or replace function actguard.set_freeze(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare v_abort boolean := coalesce((p->>'abort')::boolean, false); v_aborted integer := 0;
 begin
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
+  if not v_abort and exists (select from freezes where tenant = p->>'tenant' and scope = p->>'scope' and value = p->>'value') then
+    return jsonb_build_object('kind', 'set', 'aborted', 0);
+  end if;
+  if not coalesce((p->>'signed')::boolean, false) and (select count(*) from entries where run = '' and tenant = p->>'tenant'
+      and kind = 'freeze.set' and inserted_at > clock_timestamp() - interval '1 hour') >= (p->>'max')::int then
+    return jsonb_build_object('kind', 'many');
+  end if;
   insert into freezes (tenant, scope, value, set_by, reason)
   values (p->>'tenant', p->>'scope', p->>'value', p->>'by', p->>'reason')
   on conflict (tenant, scope, value) do nothing;
+  if v_abort then v_aborted := abort_calls(p->>'tenant', p->>'scope', p->>'value'); end if;
   perform append_entries(p->'entries');
+  return jsonb_build_object('kind', 'set', 'aborted', v_aborted);
+end $$;
+
+-- The same by a verified command, without the limit: also 'used', 'expired', 'role'.
+create or replace function actguard.set_signed_freeze(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare c command_nonces;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('actguard:nonce:' || (p->>'tenant') || ':' || (p->>'nonce'), 0));
+  select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
+  if found then
+    return jsonb_build_object('kind', case when c.delivery = p->>'delivery' then 'set' else 'used' end, 'aborted', 0);
+  end if;
+  if to_timestamp((p->>'expMs')::bigint / 1000.0) <= clock_timestamp() then return jsonb_build_object('kind', 'expired'); end if;
+  if not may_command(p) then return jsonb_build_object('kind', 'role'); end if;
+  insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
+  values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
+  return set_freeze(p || '{"signed": true}');
+end $$;
+
+-- Stops the calls in flight of one run: { kind: 'set', aborted }, 'many' (p.max times within an hour) or 'unknown'.
+create or replace function actguard.abort_run(p jsonb) returns jsonb
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare v_aborted integer;
+begin
+  if not exists (select from runs where run = p->>'run' and tenant = p->>'tenant') then return jsonb_build_object('kind', 'unknown'); end if;
+  if (select count(*) from entries where run = p->>'run' and kind = 'calls.aborted'
+      and inserted_at > clock_timestamp() - interval '1 hour') >= (p->>'max')::int then
+    return jsonb_build_object('kind', 'many');
+  end if;
+  v_aborted := abort_calls(p->>'tenant', 'run', p->>'run');
+  perform append_entries(p->'entries');
+  return jsonb_build_object('kind', 'set', 'aborted', v_aborted);
 end $$;
 
 create or replace function actguard.lift_freeze(p jsonb) returns boolean

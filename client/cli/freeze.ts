@@ -6,8 +6,8 @@ import { EVERY_TENANT, type FreezeScope, parseFreezeTarget } from '../../governa
 import { workflowIdOf } from '../../workflows/ids.ts';
 import { freezeSignal, thawSignal, type RunState } from '../../workflows/messages.ts';
 import type { ActGuard } from '../client.ts';
-import { makeCommand, makeThaw } from '../commands.ts';
-import { freezeScope, thawScope } from '../freezes.ts';
+import { makeCommand, makeFreeze, makeThaw } from '../commands.ts';
+import { abortCalls, freezeScope, freezeScopeSigned, thawScope } from '../freezes.ts';
 import { asActGuardError } from '../run.ts';
 import { type Doors, withActguard } from './doors.ts';
 import { ownKey } from './own-key.ts';
@@ -20,6 +20,7 @@ interface Flags {
   readonly reason: string;
   readonly tenant?: string;
   readonly key?: string;
+  readonly abort?: boolean;
 }
 
 /** Registers both commands. */
@@ -31,6 +32,8 @@ export function register(program: Command, doors: Doors): void {
     .argument('<what>', what)
     .requiredOption('--reason <text>', 'why; it stands in the ledger')
     .option('--tenant <tenant>', "where: for tool, agent and user ('*': every tenant)")
+    .option('--abort', 'also stop the calls in flight, within 3 seconds; a write that is stopped is unknown')
+    .option('--key <file>', 'sign it with your key: needed when too many were set within the hour')
     .action((id: string, flags: Flags) =>
       withActguard(doors, async (actguard) => {
         const by = `local:${userInfo().username}`;
@@ -43,14 +46,17 @@ export function register(program: Command, doors: Doors): void {
           });
           await until(actguard, run, (state) => state.frozen !== null);
           doors.line(`frozen     ${run}; lift it with: actguard thaw ${run} --reason "..."`);
-          doors.json({ run, frozen: true });
+          const aborted = flags.abort ? await abortRun(actguard, run, by, flags.reason) : 0;
+          if (flags.abort) doors.line(stopping(aborted));
+          doors.json({ run, frozen: true, aborted });
           return;
         }
-        await freezeScope(actguard, target.scope, { by, reason: flags.reason });
+        const aborted = await freezeWith(doors, actguard, target.scope, by, flags);
         doors.line(
           `frozen     ${visible(id)}${placeOf(target.scope)}; lift it with \`actguard thaw\`, see \`actguard freezes\``,
         );
-        doors.json({ ...target.scope, frozen: true });
+        if (flags.abort) doors.line(stopping(aborted));
+        doors.json({ ...target.scope, frozen: true, aborted });
       }),
     );
   program
@@ -83,6 +89,28 @@ export function register(program: Command, doors: Doors): void {
         doors.json({ ...target.scope, frozen: false, person: key.person });
       }),
     );
+}
+
+async function freezeWith(
+  doors: Doors,
+  actguard: ActGuard,
+  scope: FreezeScope,
+  by: string,
+  { reason, abort = false, key: file }: Flags,
+): Promise<number> {
+  if (file === undefined) return freezeScope(actguard, scope, { by, reason, abort });
+  const key = await ownKey(doors, actguard.target.stateDirectory, file);
+  return freezeScopeSigned(actguard, makeFreeze(scope, reason, abort, key, Date.now()));
+}
+
+async function abortRun(actguard: ActGuard, run: string, by: string, reason: string): Promise<number> {
+  const { tenant } = await actguard.run(run).state();
+  return abortCalls(actguard, { tenant, run, by, reason });
+}
+
+function stopping(aborted: number): string {
+  if (aborted === 0) return 'nothing was in flight';
+  return `stopping   ${aborted === 1 ? 'the call' : `${aborted} calls`} in flight, within 3 seconds`;
 }
 
 type Target = { readonly kind: 'run'; readonly run: string } | { readonly kind: 'scope'; readonly scope: FreezeScope };

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { changeFreeze } from '../../activities/freezes.ts';
 import type { FreezeInput } from '../../activities/request-types.ts';
-import { makeCommand, makeThaw } from '../../client/commands.ts';
+import { makeCommand, makeFreeze, makeThaw } from '../../client/commands.ts';
 import { listFreezes } from '../../client/freezes.ts';
 import { generateKey, signEnvelope, type SigningKey } from '../../client/keys.ts';
 import { defineTool } from '../../define/index.ts';
@@ -11,6 +11,7 @@ import { commandStatement, type Command } from '../../governance/command.ts';
 import { APPROVAL_PAYLOAD_TYPE, COMMAND_PAYLOAD_TYPE } from '../../governance/dsse.ts';
 import { parseFreezeTarget, type FreezeScope } from '../../governance/freeze.ts';
 import type { Json } from '../../governance/json.ts';
+import { MAX_UNSIGNED_FREEZES_PER_HOUR } from '../../governance/limits.ts';
 import { impostor, makeDeps, person } from '../approvals/fixture.ts';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
 import { desk, type TestRun } from '../support/calls.ts';
@@ -200,5 +201,32 @@ describe('P4 thaws are signed', () => {
     expect(await listFreezes(fresh.db, null)).toEqual([]);
     expect((await changeFreeze(deps, freezeOf('tool:pay', 'acme', { reason: 'nul \u0000' }))).kind).toBe('set');
     expect((await send(signed(command()))).kind).toBe('lifted');
+  });
+});
+
+describe('P7 a flood of unsigned freezes ends, and keeps no operator from freezing', () => {
+  test('P7 past the limit of an hour a freeze has to be signed; other tenants and what holds are not touched', async () => {
+    const { deps } = world.worker([tool('pay')], { roots: [root.keyId] }).shared;
+    const set = (i: number, tenant = 'flooded') => changeFreeze(deps, freezeOf(`user:u${i}`, tenant));
+    for (let i = 0; i < MAX_UNSIGNED_FREEZES_PER_HOUR; i += 1) expect((await set(i)).kind).toBe('set');
+    expect(await set(-1)).toMatchObject({ kind: 'rejected', reason: expect.stringContaining('--key') as string });
+    expect((await set(0)).kind).toBe('set'); // holds already
+    expect((await set(-1, 'dry')).kind).toBe('set');
+    const olga = await person(deps, root, 'olga', ['operator'], 'flooded');
+    const signedFreeze = (key: SigningKey, target = 'tool:pay'): FreezeInput => {
+      const envelope = makeFreeze(scopeOf(target, 'flooded'), 'now', false, key, Date.now());
+      return { v: 1, kind: 'signed-freeze', nonce: nonce(), envelope };
+    };
+    const clerk = await person(deps, root, 'clerk', ['finance'], 'flooded');
+    expect((await changeFreeze(deps, signedFreeze(clerk))).kind).toBe('rejected');
+    expect((await changeFreeze(deps, signedFreeze(generateKey('olga')))).kind).toBe('rejected');
+    const good = signedFreeze(olga);
+    expect(await changeFreeze(deps, good)).toMatchObject({ kind: 'set', by: 'olga' });
+    expect(await changeFreeze(deps, good)).toMatchObject({ kind: 'rejected', reason: 'the command was used already' });
+    expect(await listFreezes(deps.db, 'flooded')).toHaveLength(MAX_UNSIGNED_FREEZES_PER_HOUR + 1);
+    const kinds = await deps.db.query(
+      `select 1 from actguard.entries where tenant = 'flooded' and kind = 'freeze.set'`,
+    );
+    expect(kinds).toHaveLength(MAX_UNSIGNED_FREEZES_PER_HOUR + 1);
   });
 });

@@ -225,3 +225,7 @@ export const MAX_CACHED_SECRETS = 10_000;
 export const MAX_SECRET_SOURCE_BYTES = 1024 * 1024;
 /** A secret's value: keys in PEM fit. */
 export const MAX_SECRET_BYTES = 16 * 1024;
+/** A signed note: a checkpoint is 200 bytes, a signature line 150; the standard's own reader stops at a megabyte. */
+export const MAX_NOTE_BYTES = 64 * 1024;
+/** Signatures of one note: keys in rotation and witnesses; Go's reader stops at 100. */
+export const MAX_NOTE_SIGNATURES = 100;

@@ -7,6 +7,7 @@ import { preparsePolicySet, preparseSchema, statefulIsAuthorized } from '@cedar-
 import type { SchemaJson } from '@cedar-policy/cedar-wasm/nodejs';
 import { MAX_PREPARSED_POLICY_SETS } from '../governance/limits.ts';
 import type { CedarRequest } from './policy-request.ts';
+import { trimContext, trimSchema } from './policy-trim.ts';
 
 /** What Cedar said. Any error in any policy is an error of the whole. Reasons are sorted ids. */
 export type CedarAnswer =
@@ -28,9 +29,19 @@ export class CedarSet {
   readonly #schema: SchemaJson<string>;
   readonly #policies: Record<string, string>;
 
-  /** @param policies id -> text: in one text Cedar would name them policy0, policy1, … */
-  constructor(schema: SchemaJson<string>, policies: ReadonlyMap<string, string>) {
-    this.#schema = schema;
+  readonly #used: ReadonlySet<string> | null;
+
+  /**
+   * @param policies id -> text: in one text Cedar would name them policy0, policy1, …
+   * @param used attributes of the context that the policies name (policy-trim.ts); null: ask with all of them
+   */
+  constructor(
+    schema: SchemaJson<string>,
+    policies: ReadonlyMap<string, string>,
+    used: ReadonlySet<string> | null = null,
+  ) {
+    this.#used = used;
+    this.#schema = trimSchema(schema, used);
     this.#policies = Object.fromEntries(policies);
   }
 
@@ -40,6 +51,7 @@ export class CedarSet {
       const name = this.#take();
       const answer = statefulIsAuthorized({
         ...request,
+        context: trimContext(request.context, this.#used),
         // the schema brings the actions and their groups: parsing them again costs a third of a decision
         entities: request.entities.filter(({ uid }) => !('type' in uid && uid.type === 'Action')),
         preparsedSchemaName: name,

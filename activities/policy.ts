@@ -12,6 +12,7 @@ import type { CedarAnswer } from './policy-cedar.ts';
 import type { ParsedPolicy } from './policy-gates.ts';
 import type { CheckedPolicies } from './policy-check.ts';
 import { cedarRequest, PolicyValueError } from './policy-request.ts';
+import { usedContext } from './policy-trim.ts';
 
 /** A policy as a list shows it. */
 export interface PolicySummary {
@@ -31,7 +32,11 @@ export interface LoadedPolicies extends PolicyEngine {
 
 /** The engine of a checked set. */
 export function policyEngine({ policies, world, schema }: CheckedPolicies): LoadedPolicies {
-  const cedar = new CedarSet(schema, new Map(policies.map(({ id, piece }) => [id, piece.text])));
+  const cedar = new CedarSet(
+    schema,
+    new Map(policies.map(({ id, piece }) => [id, piece.text])),
+    usedContext(policies.map(({ json }) => json)),
+  );
   const gates = new Map(policies.flatMap((policy) => (policy.gate ? [[policy.id, gateOf(policy)] as const] : [])));
   const summaries = policies.map(({ id, json, piece }) => ({
     id,

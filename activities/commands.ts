@@ -52,6 +52,7 @@ export async function verifyCommand(
   if (verified.kind === 'invalid') return reject(verified.reason);
   const { command, key } = verified.value;
   if (command.verb === 'freeze') return reject('a run is frozen by an unsigned signal');
+  if (command.verb === 'limit') return reject('a run has no account: its budget is topped up');
   if (command.verb === 'activatePolicies') return reject('policies are activated for a tenant, not for a run');
 
   const entry = makeEntry({

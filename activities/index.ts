@@ -5,8 +5,10 @@
 import { Context } from '@temporalio/activity';
 import type { Tool } from '../define/types.ts';
 import { endAsk, recordAnswer } from './approvals.ts';
+import type { AccountActivities } from './account-types.ts';
 import { callModel } from './call-model.ts';
 import { callTool } from './call-tool.ts';
+import { changeAccount } from './change-account.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
 import { refuseCommand, verifyCommand } from './commands.ts';
 import type { Deps } from './deps.ts';
@@ -42,7 +44,9 @@ export function shareCalls(deps: Deps): CallShared {
 }
 
 /** The activities of a worker. */
-export function createActivities(deps: Deps): Activities & FreezeActivities & PolicyActivities & ReservationActivities {
+export function createActivities(
+  deps: Deps,
+): Activities & FreezeActivities & PolicyActivities & ReservationActivities & AccountActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -77,6 +81,7 @@ export function createActivities(deps: Deps): Activities & FreezeActivities & Po
       }),
     endAsk: (input) => withEntries(input, () => endAsk(deps, input)),
     changeFreeze: (input) => guarded(() => changeFreeze(deps, input)),
+    changeAccount: (input) => guarded(() => changeAccount(deps, input)),
     priceModel: (input) => guarded(() => Promise.resolve(priceModel(shared, input))),
     reserveModel: (input) => guarded((info) => reserveModel(shared, input, info)),
     settleModel: (input) => guarded((info) => settleModel(shared, input, info)),

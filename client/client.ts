@@ -21,14 +21,15 @@ import { Session, sessionRun, type SessionOptions } from './session.ts';
 export class ActGuard {
   readonly client: Client;
   readonly target: Target;
-  readonly #taskQueue: string;
+  /** Where runs and commands are worked on. @internal */
+  readonly taskQueue: string;
   #db: Database | undefined;
 
   /** @internal */
   constructor(client: Client, target: Target, taskQueue: string) {
     this.client = client;
     this.target = target;
-    this.#taskQueue = taskQueue;
+    this.taskQueue = taskQueue;
   }
 
   /**
@@ -109,7 +110,7 @@ export class ActGuard {
   startCommand(input: PolicyInput): Promise<PolicyResult>;
   startCommand(input: FreezeInput | PolicyInput): Promise<FreezeResult | PolicyResult> {
     return this.client.workflow.execute<typeof command>('command', {
-      taskQueue: this.#taskQueue,
+      taskQueue: this.taskQueue,
       workflowId: commandIdOf(input.nonce),
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
       args: [input],
@@ -127,7 +128,7 @@ export class ActGuard {
 
   #startOptions(request: AgentRunInput) {
     return {
-      taskQueue: this.#taskQueue,
+      taskQueue: this.taskQueue,
       workflowId: workflowIdOf(request.run),
       workflowIdReusePolicy: 'REJECT_DUPLICATE' as const,
       searchAttributes: {

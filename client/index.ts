@@ -11,6 +11,7 @@
 export { ActGuardError, isActGuardError } from '../governance/errors.ts';
 export type { CallResult, RunResult, Usage } from '../governance/call.ts';
 export type { RunState } from '../workflows/messages.ts';
+export { accountOf, changeAccount, listAccounts, spendBy, type ListedAccount, type Spend } from './accounts.ts';
 export { BudgetExceededError, BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 export { ActGuard, connect } from './client.ts';
 export type { ConnectOptions } from './connection.ts';

@@ -1,4 +1,5 @@
 /** Signed commands (DSSE, `application/vnd.actguard.command+json`): what an operator does to a run, verified like an approval. */
+import { accountTarget, type AccountRef } from './account.ts';
 import { canonicalize } from './canonical.ts';
 import { COMMAND_PAYLOAD_TYPE, base64Of, fingerprintOf, parseEnvelope } from './dsse.ts';
 import { utf8Bytes } from './digest.ts';
@@ -22,7 +23,7 @@ import {
 } from './strict.ts';
 
 /** Everything that can be commanded. */
-export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze', 'activatePolicies'] as const;
+export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze', 'activatePolicies', 'limit'] as const;
 /** One of {@link COMMAND_VERBS}. */
 export type CommandVerb = (typeof COMMAND_VERBS)[number];
 
@@ -31,7 +32,7 @@ export interface Command {
   readonly v: 1;
   readonly verb: CommandVerb;
   readonly tenant: string;
-  /** `run:<id>`, or what is frozen beyond a run (freeze.ts). */
+  /** `run:<id>`, `budget:tenant:acme`, or what is frozen beyond a run (freeze.ts). */
   readonly target: string;
   /** 16 bytes, hex: used once. */
   readonly nonce: string;
@@ -48,6 +49,11 @@ export type CommandKey = EnrolledKey & { readonly root?: true };
 /** The target that stands for a run. */
 export function runTarget(run: string): string {
   return `run:${run}`;
+}
+
+/** The target that stands for an account's budget: no freeze of the same scope has it. */
+export function budgetTarget(account: Pick<AccountRef, 'scope' | 'value'>): string {
+  return `budget:${accountTarget(account)}`;
 }
 
 /** The bytes of a command: sign their PAE with COMMAND_PAYLOAD_TYPE. */

@@ -115,6 +115,8 @@ export const DEAD_MODEL_CALL_MS = 16 * 60_000;
 export const MAX_DEAD_CALLS = 500;
 /** Labels that a configuration may limit: each is looked at by every priced call of its tenant. */
 export const MAX_LABELS = 50;
+/** Rows of a report of what was spent. */
+export const MAX_REPORT_ROWS = 1_000;
 /** A run that waits for an account asks again after this, should the word of its change have been lost. */
 export const ACCOUNT_RECHECK_MS = 10 * 60_000;
 /** A run continues as new after this many history events even if Temporal does not suggest it yet. */

@@ -10,5 +10,10 @@ export function commandIdOf(nonce: string): string {
   return `actguard-command-${nonce}`;
 }
 
+/** The workflow that holds the limits of an account; two accounts never share one. */
+export function accountWorkflowIdOf(account: string): string {
+  return `actguard-account-${account}`;
+}
+
 /** The task queue of governed workflows and their activities. */
 export const TASK_QUEUE = 'actguard';

@@ -2,6 +2,7 @@
  * `actguard/workflow`: everything that may run inside Temporal's sandbox. The worker's bundle is made from this file.
  */
 export { agentRun } from './agent-run.ts';
+export { budgetAccount } from './budget-account.ts';
 export { command } from './command.ts';
 export { session } from './session.ts';
 export { Governor } from './governor.ts';

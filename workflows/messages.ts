@@ -4,6 +4,8 @@
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { ModelOutcome } from '../activities/reservation-types.ts';
+import type { AccountAnswer } from '../activities/account-types.ts';
+import type { AccountState } from '../governance/account.ts';
 import type { Amount, CallResult, Limit, Usage } from '../governance/call.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
@@ -158,3 +160,14 @@ export type SettleResult =
 
 export const reserveUpdate = defineUpdate<ReserveResult, [ReserveAsked]>('reserve');
 export const settleUpdate = defineUpdate<SettleResult, [SettleAsked]>('settle');
+
+/** A signed command for an account (DSSE): limit, topUp, freeze, thaw. */
+export interface AccountCommand {
+  readonly v: 1;
+  readonly envelope: Json;
+}
+
+/** Answers when it was carried out, or why not. */
+export const accountUpdate = defineUpdate<AccountAnswer, [AccountCommand]>('change');
+/** What the account's workflow holds; null: no command was carried out yet. */
+export const accountQuery = defineQuery<AccountState | null>('account');

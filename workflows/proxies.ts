@@ -1,5 +1,6 @@
 /** Activities as workflows call them: timeouts and retries on purpose. */
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
+import type { AccountActivities } from '../activities/account-types.ts';
 import type { ReservationActivities } from '../activities/reservation-types.ts';
 import type { Activities } from '../activities/types.ts';
 import type { FreezeActivities, PolicyActivities } from '../activities/request-types.ts';
@@ -24,6 +25,9 @@ export const transactions = proxyActivities<
 
 /** `changeFreeze`: tried until the database is there. */
 export const freezing = proxyActivities<FreezeActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
+
+/** `changeAccount`: the same. */
+export const accounts = proxyActivities<AccountActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
 
 /** `priceModel`, `reserveModel`, `settleModel`: short, too; tried until the database is there. */
 export const reservations = proxyActivities<ReservationActivities>({ startToCloseTimeout: 30_000, retry: RETRY });

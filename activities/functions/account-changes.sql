@@ -134,7 +134,7 @@ begin
     insert into accounts (id, tenant, scope, value, limits, window_kind, zone)
       values (v_id, p->>'tenant', p->>'scope', p->>'value', seed_limits(p), p->>'window', p->>'zone')
       on conflict (id) do nothing;
-    update accounts set version = version + 1, nonce = p->>'nonce', frozen = nullif(p->'frozen', 'null'),
+    update accounts set version = (p->>'newVersion')::int, nonce = p->>'nonce', frozen = nullif(p->'frozen', 'null'),
         limits = seed_limits(p), window_kind = p->>'window', zone = p->>'zone'
       where id = v_id returning * into a;
     v := window_of(a.window_kind, a.zone, clock_timestamp());
@@ -143,7 +143,9 @@ begin
     else
       insert into account_windows (account, key, starts_at, ends_at) values (v_id, v.key, v.starts_at, v.ends_at) on conflict do nothing;
     end if;
-    update account_windows w set extra = case p->>'verb' when 'limit' then '{0,0,0}' when 'topUp' then plus(w.extra, amounts(p->'more')) else w.extra end
+    -- a top-up adds to this window; should it have turned since the workflow looked, the new one has this top-up alone
+    update account_windows w set extra = case p->>'verb' when 'limit' then '{0,0,0}'
+        when 'topUp' then amounts(p->(case when w.key = p->>'extraKey' then 'extra' else 'more' end)) else w.extra end
       where w.account = v_id and w.key = v.key;
     update account_windows w set reported = mark_of(a.limits, w.extra, w.spent) where w.account = v_id and w.key = v.key;
     v_account := account_of(v_id);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Database } from '../../activities/deps.ts';
 import { connect, type ActGuard } from '../../client/index.ts';
 import { defineAgent, defineConfig, type Config, type Tool } from '../../define/index.ts';
+import type { ConfigOptions } from '../../define/types.ts';
 import { jsonLog, runWorker } from '../../worker/worker.ts';
 import { makeBundle } from '../../worker/bundle.ts';
 import { freshDatabase } from './database.ts';
@@ -30,7 +31,8 @@ export interface PlatformOptions {
   readonly environment?: Record<string, string>;
   readonly modelReplayUrl?: string;
   readonly config?: {
-    readonly budgets?: { readonly run: { readonly usd?: number; readonly tokens?: number; readonly calls?: number } };
+    readonly budgets?: ConfigOptions['budgets'];
+    readonly budgetWait?: ConfigOptions['budgetWait'];
   };
 }
 

@@ -8,6 +8,8 @@ import { resolveCredentials } from './credentials.ts';
 import { FROZEN_ASK_MS } from '../governance/limits.ts';
 import { appendEntries } from './ledger.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
+import { noteRepeated } from './outcome-provenance.ts';
+import { sourcesOf } from './provenance-sources.ts';
 import { doneResult, refusalOf } from './refusals.ts';
 import { runClaimed } from './run-claimed.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
@@ -56,6 +58,7 @@ export async function answerOf(
   decided: JsonObject,
 ): Promise<CallToolResult | null> {
   if (answer.kind === 'own') return doneResult(answer.result, prepared, null);
+  if (answer.kind === 'duplicate') await noteRepeated(shared, prepared, answer);
   if (
     answer.kind === 'duplicate' &&
     answer.state === 'succeeded' &&
@@ -102,6 +105,7 @@ export async function ask(
     request,
     shadow: decided['shadow'],
     facts,
+    provenance: await sourcesOf(deps, prepared),
     reserved: prepared.claim.reserved,
   });
   if (opened.kind === 'denied') return refuse(opened.denial, decided);

@@ -1,5 +1,5 @@
 /**
- * One governed call, in the order of guards.md O1: arguments, facts, rules, policy, this effect already done, rate
+ * One governed call, in the order of guards.md O1: arguments, facts, rules, provenance, policy, this effect already done, rate
  * limit and breaker, ask, credentials, claim, tool, outcome. It answers a value; it throws only what Temporal should
  * try again (the database is away, the tool's own retries, a claim that is still held).
  */
@@ -21,6 +21,7 @@ import { appendEntries } from './ledger.ts';
 import { retryLater } from './failures.ts';
 import { PoliciesMoved } from './refusals.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
+import { provenanceOf } from './provenance.ts';
 import { runClaimed } from './run-claimed.ts';
 import type { PolicyRequest } from './deps.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
@@ -97,11 +98,11 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     before,
     entries: [],
   };
-  const prepared: Prepared = { tool, grant, frame, args, policy, claim: request, idempotencyKey: key.receiver };
+  const unjudged: Prepared = { tool, grant, frame, args, policy, claim: request, idempotencyKey: key.receiver };
 
   // A later attempt of this activity: its claim may stand already. The same (run, call) gets its own result (D3).
   if (info.attempt > 1 || input.again === true) {
-    const own = await ownCall(shared, prepared, info);
+    const own = await ownCall(shared, unjudged, info);
     if (own) return own;
   }
 
@@ -126,6 +127,9 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   const facts = approval ? approval.facts : input.facts;
   const refusal = checkGuards(tool, args, facts, nowMs, shared.provers);
   if (refusal) return refuse(refusal);
+  // frozen while an ask waits, like the facts
+  const provenance = approval?.provenance ?? (await provenanceOf(shared, grant, input.run, tool, args, facts));
+  const prepared: Prepared = { ...unjudged, provenance };
 
   const question: PolicyRequest = {
     principal: grant.principal,
@@ -133,9 +137,11 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     tool: tool.manifest,
     args,
     facts,
+    provenance,
     left: input.left,
     callsSoFar: input.seq - 1,
     nowMs,
+    openedAtMs: grant.openedAtMs,
     approved: approval ? approvedGates(approval, policy.gate.bind(policy)) : [],
   };
   const { decision, denial } = decidePolicy(policy, question);

@@ -1,7 +1,7 @@
 /** The claim and the outcome: one round trip each, functions/claim.sql and functions/outcome.sql. */
 import type { Amount } from '../governance/call.ts';
 import type { EntryRow } from '../governance/entry.ts';
-import type { Json } from '../governance/json.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
 import type { AccountRefusal, Mark } from './accounts.ts';
 import type { Database } from './deps.ts';
@@ -162,6 +162,8 @@ export interface OutcomeRequest {
   readonly breakerVerdict: 'success' | 'fail' | 'none';
   readonly maxFails: number;
   readonly resolved: Json;
+  /** What the run sees of it, for `actguard.note_provenance`. */
+  readonly provenance: readonly JsonObject[];
   readonly entries: readonly EntryRow[];
 }
 
@@ -178,7 +180,7 @@ export async function writeOutcome(db: Database, request: OutcomeRequest): Promi
 /** Keeps an outcome whose claim was taken over. */
 export async function writeLateOutcome(
   db: Database,
-  request: Pick<OutcomeRequest, 'run' | 'call' | 'token' | 'state' | 'result' | 'entries'> & {
+  request: Pick<OutcomeRequest, 'run' | 'call' | 'token' | 'state' | 'result' | 'provenance' | 'entries'> & {
     /** Written when it contradicts what was recorded. */
     readonly alarm: readonly EntryRow[];
   },

@@ -4,6 +4,7 @@ import type { Config } from '../define/types.ts';
 import type { Fact, LiveFact, Limit, Principal } from '../governance/call.ts';
 import type { Decision } from '../governance/decision.ts';
 import type { Json } from '../governance/json.ts';
+import type { Provenance } from '../governance/provenance.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import type { PolicyStore } from './policy-store.ts';
@@ -24,9 +25,13 @@ export interface PolicyRequest {
   /** Canonical arguments: the parse of what was asked for. */
   readonly args: Json;
   readonly facts: readonly (Fact | LiveFact)[];
+  /** Where the arguments came from; absent: nothing is judged. */
+  readonly provenance?: Provenance;
   readonly left: Limit;
   readonly callsSoFar: number;
   readonly nowMs: number;
+  /** When the run was opened; absent: now. */
+  readonly openedAtMs?: number;
   /** Gates with a valid yes. */
   readonly approved: readonly string[];
 }

@@ -7,6 +7,7 @@ import { type ApprovalContent, parseRequest } from '../governance/approval.ts';
 import type { LiveFact } from '../governance/call.ts';
 import { commitment, digestOf } from '../governance/digest.ts';
 import type { Json } from '../governance/json.ts';
+import type { Provenance } from '../governance/provenance.ts';
 import type { Deps } from './deps.ts';
 import { trustOf } from './trust.ts';
 
@@ -18,6 +19,7 @@ export interface GrantedApproval {
   readonly argsDigest: string;
   readonly toolDigest: string;
   readonly facts: readonly LiveFact[];
+  readonly provenance: Provenance;
   /** A yes counts only for a gate with the same digest in the active set. */
   readonly gates: readonly { readonly id: string; readonly sha256: string }[];
   readonly people: readonly string[];
@@ -82,9 +84,12 @@ function proveGrant(
   const { content } = context;
   if (!content) return 'the content was erased';
   try {
-    const { salt, args, shown, facts } = content;
+    const { salt, args, shown, facts, provenance } = content;
     if (commitment(salt, args) !== request.argsCommitment) return 'the arguments are not those that were approved';
     if (commitment(salt, shown) !== request.shownCommitment) return 'the text is not what was shown';
+    if (commitment(salt, provenance as unknown as Json) !== request.provenanceCommitment) {
+      return 'where the arguments came from is not what was shown';
+    }
     const same =
       facts.length === request.facts.length &&
       facts.every((fact, i) => {
@@ -101,6 +106,7 @@ function proveGrant(
       argsDigest: digestOf(args),
       toolDigest: request.toolDigest,
       facts: facts.map((fact) => ({ ...fact, expiresAtMs })),
+      provenance: provenance.judged,
       gates: request.gates.map(({ id, sha256 }) => ({ id, sha256 })),
       people: answers.map((a) => a.key.person),
       dev: answers.some((a) => a.key.dev),

@@ -19,6 +19,7 @@ import { networkOf } from './network.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { changePolicies } from './policy-activate.ts';
+import { SeenByRuns } from './provenance.ts';
 import { record } from './record.ts';
 import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { applyResolve } from './resolve.ts';
@@ -39,6 +40,7 @@ export function shareCalls(deps: Deps): CallShared {
     tools,
     secrets: deps.known,
     network: networkOf(deps.config, deps.dev),
+    seen: new SeenByRuns(deps.db),
     provers: (kind) => byKind.get(kind) ?? [],
   };
 }

@@ -2,7 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { ulid } from 'ulid';
 import type { Tool } from '../define/types.ts';
-import { type ApprovalContent, type ApprovalRequest, type AskedGate, requestText } from '../governance/approval.ts';
+import {
+  type ApprovalContent,
+  type ApprovalRequest,
+  type AskedGate,
+  type AskedProvenance,
+  requestText,
+} from '../governance/approval.ts';
 import type { Amount, LiveFact } from '../governance/call.ts';
 import { canonicalize } from '../governance/canonical.ts';
 import { deny, escapeHidden } from '../governance/denial.ts';
@@ -35,6 +41,8 @@ export interface OpenAskInput {
   /** What a set that is not enforced said to the same. */
   readonly shadow?: Json | undefined;
   readonly facts: readonly LiveFact[];
+  /** Where the arguments came from, with the words that they came from. */
+  readonly provenance: AskedProvenance;
   readonly reserved: Amount;
 }
 
@@ -135,7 +143,11 @@ function contentOf(input: OpenAskInput): ApprovalContent {
     salt: randomBytes(32).toString('hex'),
     args: input.args,
     shown: shownText(input.tool, input.args),
-    facts: input.facts.map(({ kind, value, provedAtMs, call }) => ({ kind, value, provedAtMs, call })),
+    facts: input.facts.map(({ kind, value, provedAtMs, call, untrusted }) => ({
+      ...{ kind, value, provedAtMs, call },
+      ...(untrusted === true ? { untrusted } : {}),
+    })),
+    provenance: input.provenance,
     policyRequest: input.request,
   };
 }
@@ -178,6 +190,7 @@ function makeRequest(
       call: fact.call,
       ageMs: Math.max(0, Math.floor(nowMs - fact.provedAtMs)),
     })),
+    provenanceCommitment: commitment(content.salt, content.provenance as unknown as Json),
     costMicros: input.reserved.usdMicros,
     requester: { user: principal.user, agent: principal.agent },
     requestedAt: new Date(nowMs).toISOString(),

@@ -12,7 +12,7 @@ import type { Json } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES } from '../governance/limits.ts';
 import { accountSeeds } from './accounts.ts';
 import { openedModel } from './call-model.ts';
-import { committed } from './call-entries.ts';
+import { committed, newSalt } from './call-entries.ts';
 import type { CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
 import { pgJson } from './pg-json.ts';
@@ -62,10 +62,14 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
     limit,
     tools: Object.fromEntries(agent.tools.map((t) => [t.name, t.manifest.digest])),
     input: input.input,
+    salt: newSalt(),
   };
   const stored = await store(shared, input, info, grant, nowMs);
-  if (stored) return denied(stored);
-  shared.grants.remember(input.run, { ...grant, workflowId: info.workflowId, openedAtMs: nowMs });
+  if (stored !== null && stored !== 'again') return denied(stored);
+  // a second attempt: what the first one stored counts, its salt among it
+  if (stored === null) {
+    shared.grants.remember(input.run, { ...grant, workflowId: info.workflowId, openedAtMs: nowMs });
+  }
   return {
     kind: 'opened',
     tools: agent.tools.map((t) => summarize(t.manifest)),
@@ -110,14 +114,14 @@ function checkRequest(agent: Agent, input: OpenRunInput, ceiling: Limit): Denial
   return null;
 }
 
-/** One round trip. A Denial when the run cannot be opened. */
+/** One round trip. A Denial when the run cannot be opened; `again`: it is open already, by this Temporal run. */
 async function store(
   shared: CallShared,
   input: OpenRunInput,
   info: OpenInfo,
   grant: Omit<Grant, 'workflowId' | 'openedAtMs'>,
   nowMs: number,
-): Promise<Denial | null> {
+): Promise<Denial | 'again' | null> {
   const { deps } = shared;
   const { tenant, user, agent } = input.principal;
   const asked = committed('input', input.input);
@@ -167,7 +171,8 @@ async function store(
       run: input.run,
     });
   }
-  return row?.freeze ? frozen(row.freeze) : null;
+  if (row?.freeze) return frozen(row.freeze);
+  return row?.answer === 'again' ? 'again' : null;
 }
 
 function denied(denial: Denial): OpenRunResult {

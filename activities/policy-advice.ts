@@ -1,10 +1,18 @@
 /** Advice that Cedar cannot give, because it does not know what tools are. */
 import type { PolicyJson } from '@cedar-policy/cedar-wasm/nodejs';
 import { applicable } from './policy-names.ts';
+import { closest } from './policy-excerpt.ts';
+import { ACTION_GROUPS } from './policy-schema.ts';
 import type { PolicyWorld } from './policy-schema.ts';
 
-/** How to mend an unknown argument: it belongs to another tool, or policies cannot see it. undefined: Cedar knows best. */
+/** How to mend an unknown action or argument: it is misspelt, belongs to another tool, or policies cannot see it. undefined: Cedar knows best. */
 export function betterFix(message: string, json: PolicyJson, world: PolicyWorld): string | undefined {
+  const unknown = /unrecognized action `Action::"([^"]+)"`/.exec(message)?.[1];
+  if (unknown !== undefined) {
+    // Cedar takes whichever name it meets first among those that are about as near
+    const near = closest(unknown, [...world.tools.keys(), ...ACTION_GROUPS]);
+    return near === undefined ? undefined : `did you mean \`Action::"${near}"\`?`;
+  }
   const missing = /attribute `args\.([^`.]+)` in context for Action::"([^"]+)" not found/.exec(message);
   const [, argument, action] = missing ?? [];
   if (argument === undefined || action === undefined) return undefined;

@@ -9,6 +9,7 @@ import { at, checkApproved, headToken, readAnnotations } from './policy-gates.ts
 import type { ParsedPolicy } from './policy-gates.ts';
 import { applicable, checkNames } from './policy-names.ts';
 import { betterFix } from './policy-advice.ts';
+import { builtinPolicies } from './policy-builtin.ts';
 import { ACTION_GROUPS, cedarSchema, policyWorld } from './policy-schema.ts';
 import type { PolicyWorld } from './policy-schema.ts';
 import { normaliseText, splitPolicies } from './policy-split.ts';
@@ -31,6 +32,8 @@ export interface PolicySources {
 /** A set without a problem. */
 export interface CheckedPolicies {
   readonly policies: readonly ParsedPolicy[];
+  /** Generated from the tools: gates of provenance. */
+  readonly builtin: readonly ParsedPolicy[];
   readonly world: PolicyWorld;
   readonly schema: SchemaJson<string>;
 }
@@ -56,7 +59,8 @@ export function checkPolicies({
     if (policies.length === 0 && findings.length === 0) problems.push(noPolicies());
   }
   findings.push(...duplicates(policies, texts));
-  const gates = policies.filter(({ gate }) => gate).map(({ id }) => id);
+  const builtin = problems.length === 0 ? builtinPolicies(tools) : [];
+  const gates = [...policies, ...builtin].filter(({ gate }) => gate).map(({ id }) => id);
   const world = policyWorld(tools, agents, [...new Set(gates)]);
   const schema = cedarSchema(world);
   if (problems.length === 0) problems.push(...checkSchema(schema));
@@ -64,7 +68,7 @@ export function checkPolicies({
     findings.push(...checkOne(policy, gates, schema, world));
   }
   for (const finding of onePerLine(findings, texts)) problems.push(problemAt(texts.get(finding.file) ?? '', finding));
-  return problems.length > 0 ? { problems } : { policies, world, schema };
+  return problems.length > 0 ? { problems } : { policies, builtin, world, schema };
 }
 
 /** The problem of a set that would allow nothing. */

@@ -28,6 +28,11 @@ export interface RecordField {
 /** Names that mean something else in Cedar's JSON, or in JavaScript. */
 const UNUSABLE_NAMES = new Set(['__entity', '__extn', '__expr', '__proto__']);
 
+/** Whether a name can stand in a Cedar record. */
+export function isUsableName(name: string): boolean {
+  return !UNUSABLE_NAMES.has(name);
+}
+
 /** The arguments of a tool: always a record. */
 export function argumentsField(schema: JsonObject): RecordField {
   const found = fieldOf(schema, schema, []);

@@ -29,7 +29,7 @@ const DEFAULT_ROLE = 'approver';
 const MAX_QUORUM = 100;
 const ID = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}$/;
 /** Gates that ActGuard generates itself (guards.md PV4). */
-const RESERVED_PREFIX = 'builtin.';
+export const BUILTIN_PREFIX = 'builtin.';
 
 /** A policy's id, its gate, and what is wrong with its annotations. */
 export function readAnnotations(
@@ -49,9 +49,9 @@ export function readAnnotations(
     refuse(name, `unknown annotation \`@${name}\``, near === undefined ? known : `did you mean \`@${near}\`?`);
   }
   const own = notes.get('id');
-  if (own !== undefined && (!ID.test(own) || own.startsWith(RESERVED_PREFIX))) {
-    const problem = own.startsWith(RESERVED_PREFIX)
-      ? `ids that start with \`${RESERVED_PREFIX}\` are reserved`
+  if (own !== undefined && (!ID.test(own) || own.startsWith(BUILTIN_PREFIX))) {
+    const problem = own.startsWith(BUILTIN_PREFIX)
+      ? `ids that start with \`${BUILTIN_PREFIX}\` are reserved`
       : `\`${own}\` is not an id`;
     refuse('id', problem, 'use up to 100 letters, digits and `._:/-`');
   }

@@ -3,7 +3,8 @@
  * complete: any Cedar that has the policies can repeat the decision from it.
  */
 import type { CedarValueJson, Context, EntityJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
-import type { Json } from '../governance/json.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
+import { forPolicies, HARMLESS } from '../governance/provenance.ts';
 import type { PolicyRequest } from './deps.ts';
 import type { Field, RecordField } from './policy-fields.ts';
 import { ACTION_GROUPS } from './policy-schema.ts';
@@ -68,11 +69,14 @@ function contextOf(fields: ToolFields, request: PolicyRequest, approved: readonl
   const context = {
     args: request.args,
     facts: request.facts.map(({ kind, value }) => ({ kind, value })),
+    proofs: proofsOf(request),
+    provenance: forPolicies(request.provenance ?? HARMLESS),
     approved,
     left,
     callsSoFar: request.callsSoFar,
     now,
     nowMs: request.nowMs,
+    runAgeMs: Math.max(0, request.nowMs - (request.openedAtMs ?? request.nowMs)),
     tenant: request.principal.tenant,
     agent: request.principal.agent,
     effect: fields.tool.effect,
@@ -80,6 +84,21 @@ function contextOf(fields: ToolFields, request: PolicyRequest, approved: readonl
     run: request.run,
   };
   return recordValue(fields.context, context, '') as Context;
+}
+
+/** The facts that guarded arguments rest on, with their age; of several values the oldest, untrusted if one is. */
+function proofsOf({ tool, args, facts, nowMs }: PolicyRequest): JsonObject {
+  const given = args as JsonObject;
+  const proofs = Object.entries(tool.requires).flatMap(([argument, kind]) => {
+    const value = Object.hasOwn(given, argument) ? given[argument] : undefined;
+    const values = (Array.isArray(value) ? (value as readonly Json[]) : [value]).map(String);
+    const found = facts.filter((fact) => fact.kind === kind && values.includes(fact.value));
+    if (found.length === 0) return [];
+    const ages = found.map((fact) => ('provedAtMs' in fact ? nowMs - fact.provedAtMs : 0));
+    const ageMs = Math.max(0, Math.floor(Math.max(...ages)));
+    return [[argument, { ageMs, untrusted: found.some((fact) => fact.untrusted === true) }] as const];
+  });
+  return Object.fromEntries(proofs);
 }
 
 /** A value in Cedar's JSON. Only declared names are read, so no argument can pass for one of Cedar's escapes. */

@@ -4,7 +4,9 @@
  */
 import type { SchemaJson } from '@cedar-policy/cedar-wasm/nodejs';
 import type { ToolManifest } from '../governance/tool.ts';
-import { argumentsField, cedarType } from './policy-fields.ts';
+import { ORIGINS } from '../governance/provenance.ts';
+import type { JsonObject } from '../governance/json.ts';
+import { argumentsField, cedarType, isUsableName } from './policy-fields.ts';
 import type { Field, RecordField } from './policy-fields.ts';
 
 /** Every tool is a member of the one that is its effect: `action in Action::"read"`. */
@@ -68,6 +70,8 @@ export function cedarSchema(world: PolicyWorld): SchemaJson<string> {
 
 const TEXT: Field = { kind: 'string', values: null };
 const LONG: Field = { kind: 'long' };
+const BOOLEAN: Field = { kind: 'boolean' };
+const ORIGIN: Field = { kind: 'string', values: ORIGINS };
 const EFFECT: Field = { kind: 'string', values: ['read', 'write'] };
 const REACH: Field = { kind: 'string', values: ['internal', 'external'] };
 
@@ -76,17 +80,35 @@ function contextField(tool: ToolManifest, gated: boolean): RecordField {
   return record({
     args: argumentsField(tool.inputJsonSchema),
     facts: { kind: 'set', element: record({ kind: TEXT, value: TEXT }) },
+    proofs: record(forEach(Object.keys(tool.requires), record({ ageMs: LONG, untrusted: BOOLEAN })), false),
+    provenance: provenanceField(tool),
     ...(gated ? { approved: { kind: 'set', element: { kind: 'entity', type: 'Gate' } } as Field } : {}),
     left: record({ usdCents: LONG, tokens: LONG, calls: LONG }, false),
     callsSoFar: LONG,
     now: { kind: 'datetime' },
     nowMs: LONG,
+    runAgeMs: LONG,
     tenant: { kind: 'entity', type: 'Tenant' },
     agent: { kind: 'entity', type: 'Agent' },
     effect: EFFECT,
     reach: REACH,
     run: TEXT,
   });
+}
+
+/** Where the arguments came from: the gate's verdict, the worst of all, and of each argument that is judged. */
+function provenanceField({ inputJsonSchema }: ToolManifest): RecordField {
+  const names = Object.keys((inputJsonSchema['properties'] ?? {}) as JsonObject);
+  return record({
+    verdict: { kind: 'string', values: ['fine', 'ask', 'deny'] },
+    private: BOOLEAN,
+    worst: ORIGIN,
+    arguments: record(forEach(names.filter(isUsableName), ORIGIN), false),
+  });
+}
+
+function forEach(names: readonly string[], field: Field): { readonly [name: string]: Field } {
+  return Object.fromEntries(names.map((name) => [name, field]));
 }
 
 function resourceField(tool: ToolManifest | null): RecordField {

@@ -31,13 +31,14 @@ export interface LoadedPolicies extends PolicyEngine {
 }
 
 /** The engine of a checked set. */
-export function policyEngine({ policies, world, schema }: CheckedPolicies): LoadedPolicies {
+export function policyEngine({ policies, builtin, world, schema }: CheckedPolicies): LoadedPolicies {
+  const all = [...policies, ...builtin];
   const cedar = new CedarSet(
     schema,
-    new Map(policies.map(({ id, piece }) => [id, piece.text])),
-    usedContext(policies.map(({ json }) => json)),
+    new Map(all.map(({ id, piece }) => [id, piece.text])),
+    usedContext(all.map(({ json }) => json)),
   );
-  const gates = new Map(policies.flatMap((policy) => (policy.gate ? [[policy.id, gateOf(policy)] as const] : [])));
+  const gates = new Map(all.flatMap((policy) => (policy.gate ? [[policy.id, gateOf(policy)] as const] : [])));
   const summaries = policies.map(({ id, json, piece }) => ({
     id,
     effect: json.effect,
@@ -45,7 +46,7 @@ export function policyEngine({ policies, world, schema }: CheckedPolicies): Load
     gate: gates.get(id) ?? null,
   }));
   const hints = new Map(
-    policies.flatMap(({ id, json }) => (json.annotations?.['hint'] ? [[id, json.annotations['hint']] as const] : [])),
+    all.flatMap(({ id, json }) => (json.annotations?.['hint'] ? [[id, json.annotations['hint']] as const] : [])),
   );
 
   function evaluate(
@@ -99,7 +100,7 @@ export function policyEngine({ policies, world, schema }: CheckedPolicies): Load
     return { kind: 'deny', code: 'POLICY_DENIED', reasons, hint, request: asked };
   }
 
-  return { digest: digestOf(digestible(policies)), decide, gate: (id) => gates.get(id), policies: summaries, schema };
+  return { digest: digestOf(digestible(all)), decide, gate: (id) => gates.get(id), policies: summaries, schema };
 }
 
 function failed(message: string, request: JsonObject): Decision {

@@ -1,11 +1,13 @@
 /** What the parts of one governed call hand to each other. */
 import type { Tool } from '../define/types.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
+import type { Provenance } from '../governance/provenance.ts';
 import type { CallFrame } from './call-entries.ts';
 import type { ClaimRequest } from './claim.ts';
 import type { Deps, PolicyEngine } from './deps.ts';
 import type { Grant, Grants } from './grant.ts';
 import type { Network } from './network.ts';
+import type { SeenByRuns } from './provenance.ts';
 import type { SecretSet } from './scrub.ts';
 
 /** Which Temporal activity this is, and how it reports. */
@@ -27,6 +29,8 @@ export interface CallShared {
   readonly tools: ReadonlyMap<string, Tool>;
   readonly secrets: SecretSet;
   readonly network: Network;
+  /** What runs have seen, for provenance. */
+  readonly seen: SeenByRuns;
   /** Tools that prove a kind, for hints. */
   readonly provers: (kind: string) => readonly string[];
 }
@@ -41,4 +45,6 @@ export interface Prepared {
   readonly policy: PolicyEngine;
   readonly claim: ClaimRequest;
   readonly idempotencyKey: string;
+  /** Where the arguments came from; absent on a later attempt, which has not judged them. */
+  readonly provenance?: Provenance;
 }

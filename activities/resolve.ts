@@ -6,6 +6,7 @@ import { callEntry } from './call-entries.ts';
 import type { CallShared } from './prepared.ts';
 import type { StoredResult } from './claim.ts';
 import { pgJson } from './pg-json.ts';
+import { rowsOfOutcome } from './provenance.ts';
 import type { VerifyCommandInput, VerifyCommandResult } from './types.ts';
 
 type Accepted = Extract<VerifyCommandResult, { kind: 'accepted' }>;
@@ -63,6 +64,11 @@ export async function applyResolve(
       timeoutMs: tool?.manifest.timeoutMs ?? 0,
       result,
       resolved,
+      // a person writes down what came from outside: it is worth what the tool's output is worth
+      provenance:
+        tool && result.output !== undefined
+          ? rowsOfOutcome(grant, input.run, tool, null, { output: result.output }, 'user')
+          : [],
       entries: [
         callEntry(frame, 'call.resolved', 'resolved', { happened, resolvedBy: command.person, reason: command.reason }),
       ],

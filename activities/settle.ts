@@ -1,4 +1,5 @@
 /** How a call's attempt is recorded: its outcome, its question, and what comes too late. */
+import type { Fact } from '../governance/call.ts';
 import { askAgainMs } from '../governance/effect.ts';
 import type { CallError } from '../governance/errors.ts';
 import type { EntryRow } from '../governance/entry.ts';
@@ -18,6 +19,7 @@ import {
 import { retryLater } from './failures.ts';
 import type { Verdict } from './judge.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
+import { outcomeProvenance } from './outcome-provenance.ts';
 import { freezeOverrun } from './overrun.ts';
 import type { SecretUse } from './inject.ts';
 import { doneResult } from './refusals.ts';
@@ -55,8 +57,10 @@ export async function finish(
   const overran = above
     ? await persistently(info, () => freezeOverrun(shared.deps, prepared, verdict.spentMicros))
     : [];
-  const { stored, entry } = outcomeEntry(prepared, claimed, finding);
-  const request = { ...outcomeOf(prepared, finding, verdict.state, stored), question, entries: [entry] };
+  const traced = await persistently(info, () => outcomeProvenance(shared, prepared, verdict));
+  const { stored, entry } = outcomeEntry(prepared, claimed, finding, traced.facts);
+  const outcome = outcomeOf(prepared, finding, verdict.state, stored);
+  const request = { ...outcome, question, provenance: traced.rows, entries: [entry] };
   const answer = await persistently(info, () => writeOutcome(shared.deps.db, request));
   if (answer.kind === 'late') return late(shared, prepared, request, answer, info);
   const told = answer.kind === 'ok' ? await reportMarks(shared.deps, answer.marks) : [];
@@ -132,8 +136,9 @@ function outcomeEntry(
   prepared: Prepared,
   claimed: Claimed,
   { verdict, resolved, uses }: Finding,
+  proved: readonly Fact[],
 ): { stored: StoredResult | null; entry: EntryRow } {
-  const facts = verdict.facts.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
+  const facts = proved.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
   const result: StoredResult | null = verdict.result && {
     ...verdict.result,
     facts: facts as unknown as Json,
@@ -185,6 +190,7 @@ function outcomeOf(
     breakerVerdict: verdict.breaker,
     maxFails: prepared.tool.manifest.circuitBreaker?.maxFails ?? 1,
     resolved,
+    provenance: [],
     entries: [],
   };
 }
@@ -223,6 +229,7 @@ async function late(
       token,
       state,
       result: request.result,
+      provenance: request.provenance,
       entries: [callEntry(prepared.frame, 'call.late', `late:${token}`, data)],
       alarm: [callEntry(prepared.frame, 'call.contradicted', 'contradicted', data)],
     }),

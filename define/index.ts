@@ -36,7 +36,7 @@ export type { AccountLimitOptions, BudgetOptions, LimitOptions } from './budget-
 export type { CallError, Denial, ErrorCode, FailureKind, Problem } from '../governance/errors.ts';
 export type { CallResult, Fact, Limit, RunResult, Usage } from '../governance/call.ts';
 export type { Json, JsonObject } from '../governance/json.ts';
-export type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
+export type { ArgumentTrust, EffectKind, OutputTrust, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
 export { defineAgent, isAgent } from './agent.ts';
 export { defineConfig, isConfig } from './config.ts';
 export { isNothingHappened, nothingHappened } from './nothing-happened.ts';

@@ -90,6 +90,16 @@ function toJsonSchema(schema: Schema): JsonObject | string {
   }
 }
 
+/** The JSON Schema of an output as it is kept; null where there is none: then nothing is known of it. */
+export function outputJson(schema: z.ZodType | undefined): JsonObject | null {
+  if (schema === undefined) return null;
+  try {
+    return JSON.parse(JSON.stringify(z.toJSONSchema(schema, { io: 'output' }))) as JsonObject;
+  } catch {
+    return null; // a transform, a date: what it becomes has no schema
+  }
+}
+
 /** Every object inside must be strict as well: an unknown key is refused wherever it stands. */
 function checkNested(checks: Checks, field: string, schema: Schema, seen: Set<Schema>): void {
   if (seen.has(schema)) return;

@@ -7,10 +7,11 @@ import * as limits from '../governance/limits.ts';
 import type { EffectKind, ToolManifest } from '../governance/tool.ts';
 import { Checks, isOptions, quote } from './check.ts';
 import type { Options } from './check.ts';
-import { checkInputSchema, checkZod, inputParser, outputParser } from './schema.ts';
+import { checkInputSchema, checkZod, inputParser, outputJson, outputParser } from './schema.ts';
 import type { InputSchema } from './schema.ts';
 import { checkCredentials, checkProves, checkRequires, checkRules } from './tool-fields.ts';
 import * as guards from './tool-guards.ts';
+import { checkTrust } from './tool-trust.ts';
 import { TOOL } from './types.ts';
 import type { Tool, ToolCode, ToolOptions } from './types.ts';
 
@@ -18,10 +19,10 @@ const OPTIONS = [
   ...['name', 'description', 'effect', 'reach', 'inputSchema', 'outputSchema', 'execute', 'describe', 'timeout'],
   ...['settlesWithin', 'retry', 'maxCallsPerRun', 'rateLimit', 'circuitBreaker', 'rules', 'proves', 'provesKinds'],
   ...['requires', 'facts', 'idempotency', 'repeatable', 'definiteStatuses', 'reconcile', 'cost', 'credentials'],
-  ...['classify'],
+  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust'],
 ];
 /** Options of guards.md that nothing enforces yet: accepting one would be a promise that is not kept. */
-const NOT_YET = ['undo', 'outputTrust', 'argumentTrust', 'declassify'];
+const NOT_YET = ['undo'];
 
 /**
  * Defines a tool. Arguments reach `execute` parsed and checked; every default of guards.md is filled in.
@@ -46,7 +47,7 @@ export function defineTool<I extends z.ZodObject, O extends z.ZodType>(
   const input = checkInputSchema(checks, given.inputSchema);
   const output = checkOutputSchema(checks, given.outputSchema);
   const code = buildCode(checks, given, input, output);
-  const manifest = buildManifest(checks, given, input, code);
+  const manifest = buildManifest(checks, given, input, output, code);
   checks.done();
   return Object.freeze({ [TOOL]: true as const, name: manifest.name, manifest, code });
 }
@@ -98,6 +99,7 @@ function buildCode(checks: Checks, given: Options, input: InputSchema | null, ou
     classify: checks.fn('classify', given.classify),
     credentials: checkCredentials(checks, given.credentials),
     optionalArguments: input?.optional ?? [],
+    outputJsonSchema: outputJson(output),
   };
 }
 
@@ -106,7 +108,13 @@ function refuseAll(): never {
   throw new ActGuardError('CONFIG_INVALID', 'the tool is not defined');
 }
 
-function buildManifest(checks: Checks, given: Options, input: InputSchema | null, code: ToolCode): ToolManifest {
+function buildManifest(
+  checks: Checks,
+  given: Options,
+  input: InputSchema | null,
+  output: z.ZodType | undefined,
+  code: ToolCode,
+): ToolManifest {
   const name = checks.name('name', given.name, limits.MAX_TOOL_NAME_CHARS);
   if (given.effect === undefined) checks.add('effect', 'is required', "write 'read' or 'write'");
   const effect: EffectKind = checks.oneOf('effect', given.effect, 'write', ['read', 'write']);
@@ -130,6 +138,7 @@ function buildManifest(checks: Checks, given: Options, input: InputSchema | null
     requires: checkRequires(checks, given.requires, fields),
     proves: provedKinds(given, code),
     facts: guards.checkFacts(checks, given.facts),
+    trust: checkTrust(checks, given, fields, output),
     idempotency,
     repeatable: checks.boolean('repeatable', given.repeatable, false),
     cost: guards.checkCost(checks, given.cost),

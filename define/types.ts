@@ -2,10 +2,10 @@
 import type { z } from 'zod';
 import type { Limit } from '../governance/call.ts';
 import type { FailureKind } from '../governance/errors.ts';
-import type { Json } from '../governance/json.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
 import type { Rule } from '../governance/rules.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
-import type { EffectKind, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
+import type { ArgumentTrust, EffectKind, OutputTrust, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
 import type { SecretFromOptions, SecretRef, Secrets } from './secret-types.ts';
 import type { AccountDefaults, BudgetOptions } from './budget-types.ts';
 
@@ -107,6 +107,17 @@ export interface ToolOptions<I extends z.ZodObject, O extends z.ZodType> {
     { readonly usd: number } | { readonly maxUsd: number; readonly actual: (output: z.output<O>) => number };
   readonly credentials?: { readonly [localName: string]: SecretRef };
   readonly classify?: (error: unknown) => FailureKind | undefined;
+  /**
+   * Whose words the output is: of a source of ours (`trusted`), of our own signed-in people (`internal`), of anybody
+   * (`untrusted`, the default); for all, or per field. `private`: untrusted, and leaves the house only after a yes.
+   */
+  readonly outputTrust?: OutputTrust | { readonly [K in ItemField<z.output<O>>]?: OutputTrust | 'private' };
+  /** Output fields that leave the house only after a yes, whatever they are worth. */
+  readonly private?: readonly ItemField<z.output<O>>[];
+  /** Output fields that nobody outside can word, each with the reason: they count as trusted. */
+  readonly declassify?: { readonly [K in ItemField<z.output<O>>]?: string };
+  /** What becomes of an argument that nobody vouches for; without it destinations are asked about. */
+  readonly argumentTrust?: { readonly [K in Field<z.output<I>>]?: ArgumentTrust };
 }
 
 /** A tool: its manifest for everybody, its code for workers. Recognised by its brand, also across copies of the package. */
@@ -140,6 +151,8 @@ export interface ToolCode {
   readonly credentials: { readonly [localName: string]: SecretRef };
   /** Argument names that the schema makes optional. */
   readonly optionalArguments: readonly string[];
+  /** JSON Schema of the output; null: not known. */
+  readonly outputJsonSchema: JsonObject | null;
 }
 
 /** Brand of a tool: the same in every copy of the package. */

@@ -6,6 +6,7 @@
 import { canonicalize } from './canonical.ts';
 import { utf8Bytes } from './digest.ts';
 import type { Json } from './json.ts';
+import type { Provenance } from './provenance.ts';
 import {
   MAX_GATES_PER_ASK,
   MAX_REASONS_PER_ASK,
@@ -67,11 +68,29 @@ export interface ApprovalRequest {
   readonly reasons: readonly string[];
   readonly gates: readonly AskedGate[];
   readonly facts: readonly AskedFact[];
+  /** commitment(salt, where the arguments came from) */
+  readonly provenanceCommitment: string;
   /** Worst case, micro-dollars. */
   readonly costMicros: number;
   readonly requester: { readonly user: string; readonly agent: string };
   readonly requestedAt: string;
   readonly expiresAt: string;
+}
+
+/** Where the arguments of an asked call came from, and the words that they came from. */
+export interface AskedProvenance {
+  readonly judged: Provenance;
+  readonly sources: readonly AskedSource[];
+}
+
+/** A value and where the run saw it first. */
+export interface AskedSource {
+  readonly argument: string;
+  readonly value: string;
+  readonly origin: Provenance['worst'];
+  readonly about: Provenance['concerns'][number]['about'];
+  /** The output that holds it; null: the model made it up. */
+  readonly from: { readonly call: string; readonly tool: string; readonly field: string; readonly text: string } | null;
 }
 
 /** What lies beside a request: its values and their salt. Erasable. */
@@ -86,7 +105,10 @@ export interface ApprovalContent {
     readonly value: string;
     readonly provedAtMs: number;
     readonly call: string;
+    readonly untrusted?: boolean;
   }[];
+  /** Where the arguments came from: frozen while the ask waits. */
+  readonly provenance: AskedProvenance;
   /** The policy request of the decision, so that a stranger's Cedar can repeat it. */
   readonly policyRequest: Json;
 }
@@ -151,7 +173,7 @@ export function parseStatement(payload: Uint8Array): Parsed<ApprovalStatement> {
 
 const REQUEST_FIELDS = [
   'v', 'approvalId', 'nonce', 'tenant', 'run', 'call', 'tool', 'toolDigest', 'argsCommitment', 'shownCommitment',
-  'reasons', 'gates', 'facts', 'costMicros', 'requester', 'requestedAt', 'expiresAt',
+  'reasons', 'gates', 'facts', 'provenanceCommitment', 'costMicros', 'requester', 'requestedAt', 'expiresAt',
 ] as const; // prettier-ignore
 
 function readRequest(value: unknown): ApprovalRequest {
@@ -175,6 +197,7 @@ function readRequest(value: unknown): ApprovalRequest {
     reasons: listOf(r.reasons, 'the list of reasons', MAX_REASONS_PER_ASK, (item) => short(item, 'a reason')),
     gates,
     facts: listOf(r.facts, 'the list of facts', MAX_SIGNED_REQUEST_BYTES, readFact),
+    provenanceCommitment: hexOf(r.provenanceCommitment, 'the commitment to the provenance', 32),
     costMicros: integerOf(r.costMicros, 'the cost'),
     requester: { user: short(requester.user, 'the requester'), agent: short(requester.agent, 'the agent') },
     requestedAt: timeOf(r.requestedAt, 'the time of the request'),

@@ -6,6 +6,8 @@ import type { Json } from './json.ts';
 export interface Fact {
   readonly kind: string;
   readonly value: string;
+  /** Looked up by what a stranger's text named: `requires` takes it after a yes only (guards.md FA3). */
+  readonly untrusted?: boolean;
 }
 
 /** A fact with its life: milliseconds since the epoch. */

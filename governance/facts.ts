@@ -70,14 +70,17 @@ export function missingFact(
  */
 export function addFacts(state: readonly LiveFact[], minted: readonly LiveFact[], nowMs: number): readonly LiveFact[] {
   const byKind = new Map<string, Map<string, LiveFact>>();
+  // a stranger's lookup of the same value neither renews nor taints what was proved without him (D9)
+  const shaky = new Map<string, Map<string, LiveFact>>();
   for (const fact of [...state, ...minted]) {
     if (!(nowMs < fact.expiresAtMs)) continue;
-    const ofKind = byKind.get(fact.kind) ?? new Map<string, LiveFact>();
-    byKind.set(fact.kind, ofKind);
+    const kinds = fact.untrusted === true ? shaky : byKind;
+    const ofKind = kinds.get(fact.kind) ?? new Map<string, LiveFact>();
+    kinds.set(fact.kind, ofKind);
     const known = ofKind.get(fact.value);
     if (known === undefined || known.expiresAtMs <= fact.expiresAtMs) ofKind.set(fact.value, fact);
   }
-  const facts = [...byKind.values()].flatMap((ofKind) => [...ofKind.values()]);
+  const facts = [byKind, shaky].flatMap((kinds) => [...kinds.values()].flatMap((ofKind) => [...ofKind.values()]));
   if (facts.length <= MAX_FACTS_PER_RUN) return facts;
   return facts.sort((a, b) => a.expiresAtMs - b.expiresAtMs).slice(-MAX_FACTS_PER_RUN);
 }

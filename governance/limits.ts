@@ -231,3 +231,5 @@ export const MAX_SECRET_BYTES = 16 * 1024;
 export const MAX_NOTE_BYTES = 64 * 1024;
 /** Signatures of one note: keys in rotation and witnesses; Go's reader stops at 100. */
 export const MAX_NOTE_SIGNATURES = 100;
+/** What a worker keeps of what runs have seen (hashes); the longest unused is read again when it is needed. */
+export const MAX_SEEN_BYTES = 64 * 1024 * 1024;

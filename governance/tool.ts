@@ -53,6 +53,23 @@ export interface FactsOptions {
   readonly onTooMany: 'deny' | 'truncate';
 }
 
+/** What a tool's output is worth (guards.md PV1, PV7). */
+export type OutputTrust = 'trusted' | 'internal' | 'untrusted';
+/** What becomes of an argument that nobody vouches for; `user`: only the user's own words are good enough (PV4, PV7). */
+export type ArgumentTrust = 'deny' | 'ask' | 'allow' | 'user';
+
+/** Whom a tool's values come from and where they may go (guards.md, Provenance). */
+export interface TrustOptions {
+  /** Of fields that are not named. */
+  readonly output: OutputTrust;
+  readonly fields: { readonly [field: string]: OutputTrust };
+  /** Output fields that leave the house only after a yes. */
+  readonly private: readonly string[];
+  /** Output fields that rise above where they came from, each with the reason. */
+  readonly declassify: { readonly [field: string]: string };
+  readonly arguments: { readonly [argument: string]: ArgumentTrust };
+}
+
 /** A tool without its code: everything checked, every default filled in. */
 export interface ToolManifest {
   readonly v: 1;
@@ -77,6 +94,7 @@ export interface ToolManifest {
   /** Fact kinds that this tool proves. */
   readonly proves: readonly string[];
   readonly facts: FactsOptions;
+  readonly trust: TrustOptions;
   readonly idempotency: IdempotencyOptions | null;
   readonly repeatable: boolean;
   /** Worst case in micro-dollars; `fixed`: it is also the price. */

@@ -176,9 +176,10 @@ export function uncharge(state: GovernorState, charged: Amount): GovernorState {
 /** The facts of a call's result, with their lives. */
 export function factsOf(call: string, done: Extract<CallToolResult, { kind: 'done' }>): LiveFact[] {
   const { provedAtMs } = done;
-  return done.facts.map(({ kind, value, ttlMs }) => ({
+  return done.facts.map(({ kind, value, ttlMs, untrusted }) => ({
     kind,
     value,
+    ...(untrusted === true ? { untrusted } : {}),
     provedAtMs,
     expiresAtMs: provedAtMs + ttlMs,
     call,

@@ -57,6 +57,7 @@ begin
   perform append_entries(p->'entries');
   if c.effect = 'read' then return jsonb_build_object('kind', 'kept', 'contradicts', false); end if;
   if p->>'state' = 'succeeded' then
+    perform note_provenance(c.run, c.call, p->'provenance'); -- the run may read it as the call's result
     if c.state = 'unknown' then
       update calls set state = 'succeeded', result = p->'result', finished_at = v_now, fate_open = v_open, ask_after = null,
         needs_person = false, resolved = jsonb_build_object('by', 'late outcome'),

@@ -50,6 +50,7 @@ begin
   if c.breaker is not null and v_state <> 'retrying' then
     perform settle_breaker(c.breaker, c.token, p->>'breakerVerdict', (p->>'maxFails')::int);
   end if;
+  if jsonb_array_length(p->'provenance') > 0 then perform note_provenance(c.run, c.call, p->'provenance'); end if;
   if v_spent is not null then v_marks := settle_call(c.accounts, c.reserved, c.charged, v_spent); end if;
   perform append_entries(p->'entries');
   return jsonb_build_object('kind', 'ok', 'nowMs', ms(v_now), 'marks', v_marks);
@@ -107,6 +108,7 @@ begin
     key_expires_at = case when p->>'state' = 'succeeded' then v_now + ms_interval(c.key_ttl_ms) end
     where run = c.run and call = c.call;
   perform recharge_call(c, p #> '{result,spentMicros}');
+  perform note_provenance(c.run, c.call, p->'provenance');
   perform append_entries(p->'entries');
   return jsonb_build_object('kind', 'ok');
 end $$;

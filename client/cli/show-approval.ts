@@ -1,6 +1,7 @@
 /**
  * One ask on a terminal: the canonical content, nothing a model or an argument could use to hide or reorder it. Pure.
  */
+import type { AskedSource } from '../../governance/approval.ts';
 import { canonicalize } from '../../governance/canonical.ts';
 import { escapeHidden, span } from '../../governance/denial.ts';
 import type { ReadApproval } from '../approvals.ts';
@@ -27,11 +28,22 @@ export function showApproval(ask: ReadApproval, nowMs: number): string[] {
       const age = span(request.facts[i]?.ageMs ?? 0);
       return `fact       ${visible(fact.kind)} ${visible(fact.value)}, proved by call ${visible(fact.call)}, ${age} old when asked`;
     }),
+    ...content.provenance.sources.flatMap(sourceLines),
     `cost       at most $${(request.costMicros / 1_000_000).toFixed(6)}`,
     `expires    ${request.expiresAt}${leftMs > 0 ? ` (in ${span(leftMs)}); without an answer nothing happens` : ' (over)'}`,
     ...ask.answers.map((a) => `answered   ${visible(a.person)}: ${visible(a.decision)}`),
   ];
   return lines;
+}
+
+/** Where a questioned value came from, with the words around it. */
+function sourceLines({ argument, value, origin, about, from }: AskedSource): string[] {
+  const what = about === 'private' ? 'private value in' : about === 'fact' ? 'looked up for a stranger:' : origin;
+  const where = from
+    ? `from call ${visible(from.call)} (${visible(from.tool)}${from.field === '' ? '' : `, field ${visible(from.field)}`})`
+    : 'the agent made it up';
+  const named = argument === '' ? visible(value) : `${visible(argument)} ${visible(value)}`;
+  return [`came from  ${what} ${named}: ${where}`, ...(from && from.text !== '' ? block(from.text) : [])];
 }
 
 /** Text with control, bidi and zero-width characters, and letters of a second script inside a word, as \uXXXX. */

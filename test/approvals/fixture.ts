@@ -6,6 +6,7 @@ import { enrol } from '../../activities/directory.ts';
 import type { Database, Deps, PolicyGate } from '../../activities/deps.ts';
 import type { Tool } from '../../define/types.ts';
 import type { Grant } from '../../activities/grant.ts';
+import { HARMLESS } from '../../governance/provenance.ts';
 import { parseRequest, type ApprovalRequest } from '../../governance/approval.ts';
 import { digestOf } from '../../governance/digest.ts';
 import type { Json } from '../../governance/json.ts';
@@ -87,6 +88,7 @@ export function askInput(
     facts: [
       { kind: 'order', value: '1042', provedAtMs: Date.now() - 5_000, expiresAtMs: Date.now() + 60_000, call: 'c0' },
     ],
+    provenance: { judged: HARMLESS, sources: [] },
     reserved: { usdMicros: 0, tokens: 0, calls: 1 },
   };
 }

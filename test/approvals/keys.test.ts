@@ -41,6 +41,7 @@ const request: ApprovalRequest = {
   tool: 'payments.refund',
   toolDigest: 'cd'.repeat(32),
   argsCommitment: 'aa'.repeat(32),
+  provenanceCommitment: '0'.repeat(64),
   shownCommitment: 'bb'.repeat(32),
   reasons: ['refunds-over-100'],
   gates: [{ id: 'refunds-over-100', sha256: 'ab'.repeat(32), roles: ['finance'], quorum: 1, key: 'any' }],

@@ -22,9 +22,6 @@ const corpus: readonly (readonly [string, Options, Options, readonly string[], O
   ['execute is a function', read, { execute: 'x' }, ['`execute`', 'function'], { execute: async () => null }],
   ['D4 an unknown option', read, { timeOut: '1s' }, ['`timeOut`', 'is not an option', 'timeout'], { timeout: '1s' }],
   ['undo is not enforced yet', write, { undo: () => null }, ['`undo`', 'not enforced yet'], {}],
-  ['outputTrust is not enforced yet', read, { outputTrust: 'trusted' }, ['`outputTrust`', 'not enforced yet'], {}],
-  ['argumentTrust is not enforced yet', read, { argumentTrust: {} }, ['`argumentTrust`', 'not enforced yet'], {}],
-  ['declassify is not enforced yet', read, { declassify: {} }, ['`declassify`', 'not enforced yet'], {}],
   [
     'O4 a loose object',
     read,

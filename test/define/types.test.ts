@@ -84,7 +84,7 @@ test('a list proves fields of its items', () => {
 test('options that nothing enforces yet are not in the types', () => {
   const common = { ...base, inputSchema: orderId, execute: () => null };
   // @ts-expect-error not enforced yet
-  expect(refusal(() => defineTool({ ...common, outputTrust: 'trusted' }))).toContain('outputTrust');
+  expect(refusal(() => defineTool({ ...common, undo: () => null }))).toContain('undo');
   // @ts-expect-error no scope of that name
   const budgets: Parameters<typeof defineConfig>[0]['budgets'] = { team: { usd: 5 } };
   expect(refusal(() => defineConfig({ tools: [], agents: [], policies: 'p', budgets }))).toContain('budgets.team');

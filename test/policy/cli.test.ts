@@ -61,7 +61,7 @@ describe('actguard policy', () => {
   test('schema prints what policies may talk about', () => {
     const { status, stdout } = actguard('policy', 'schema');
     expect(status).toBe(0);
-    expect(stdout).toContain('entity Gate enum ["big-refunds"];');
+    expect(stdout).toContain('entity Gate enum ["big-refunds", "builtin.untrusted.payments.refund"];');
     expect(stdout).toMatch(/args: \{\s+amountCents: __cedar::Long,\s+orderId: __cedar::String\s+\}/);
   });
 });

@@ -48,7 +48,8 @@ export interface Desk {
 
 export interface TestWorker {
   readonly shared: CallShared;
-  run(principal?: { tenant?: string; user?: string; agent?: string }): Promise<TestRun>;
+  /** `input`: the user's request. */
+  run(principal?: { tenant?: string; user?: string; agent?: string; input?: string }): Promise<TestRun>;
 }
 
 export interface TestRun {
@@ -136,7 +137,7 @@ export function desk(): Desk {
               },
               openedBy: 'test',
               budget: null,
-              input: '',
+              input: principal.input ?? '',
               deadlineMs: null,
             },
             { workflowId, temporalRun },

@@ -1,0 +1,156 @@
+/**
+ * Lenient matching (guards.md PV3): whether a value came from a text, however it was written. Text is reduced to a
+ * skeleton (letters and digits), the skeleton to hashed pieces of four letters. Only those are kept: they are salted per
+ * run, and several pieces share one hash, so that the text cannot be read back from them.
+ */
+import { sha256, utf8Bytes } from './digest.ts';
+
+/** Letters of one hashed piece: an id of four letters is still found. */
+const GRAM = 4;
+/** Bits of a piece's hash: 4 million values; a value of five letters passes by chance once in 10^5 texts of 2 KB. */
+const GRAM_BITS = 22;
+const GRAM_VALUES = 1 << GRAM_BITS;
+/** Of a longer text one bit is kept for each value: half a megabyte, whatever the text. */
+const MAX_LISTED_GRAMS = Math.floor(GRAM_VALUES / 8 / 3);
+
+/** Letters that look like Latin ones. */
+const LOOKALIKES: { readonly [letter: string]: string } = {
+  а: 'a', е: 'e', о: 'o', р: 'p', с: 'c', х: 'x', у: 'y', і: 'i', ѕ: 's', ј: 'j', ԁ: 'd', һ: 'h', к: 'k', т: 't',
+  м: 'm', в: 'b', н: 'h', α: 'a', ο: 'o', ε: 'e', ρ: 'p', ν: 'v', ι: 'i', κ: 'k', τ: 't', υ: 'u', ı: 'i', ł: 'l',
+}; // prettier-ignore
+const LOOKALIKE = new RegExp(`[${Object.keys(LOOKALIKES).join('')}]`, 'gu');
+
+/** Letters and digits of a text in small letters, without accents, one alphabet where letters look alike. */
+export function skeleton(text: string): string {
+  const plain = /^[\x20-\x7e\n\r\t]*$/.test(text)
+    ? text.toLowerCase()
+    : text
+        .normalize('NFKD')
+        .toLowerCase()
+        .replace(LOOKALIKE, (letter) => LOOKALIKES[letter] ?? letter);
+  return plain.replace(/[^\p{L}\p{N}]+/gu, '');
+}
+
+/** Two numbers that make hashes of one run unlike those of another. */
+export interface Seed {
+  readonly a: number;
+  readonly b: number;
+}
+
+/** The seed of a run's salt. */
+export function seedOf(salt: string): Seed {
+  const view = new DataView(sha256(utf8Bytes(`actguard grams ${salt}`)).buffer);
+  return { a: view.getUint32(0) | 1, b: view.getUint32(4) };
+}
+
+/** Hashed pieces of one text or of several: sorted, or one bit for each value where they are many. */
+export type Grams =
+  { readonly kind: 'list'; readonly list: Uint32Array } | { readonly kind: 'bits'; readonly bits: Uint8Array };
+
+/**
+ * The pieces of texts that belong together: a value that is split over two of them is found too. Runs of fewer than four
+ * letters or digits are kept as they stand alone (`13`), since no longer piece says that they were there.
+ */
+export function gramsOf(seed: Seed, texts: readonly string[]): Grams {
+  const long = texts.reduce((sum, text) => sum + text.length, 0) > MAX_LISTED_GRAMS;
+  const bits = long ? new Uint8Array(GRAM_VALUES / 8) : null;
+  const listed = new Set<number>();
+  const add = (gram: number): void => {
+    if (bits) bits[gram >> 3] = (bits[gram >> 3] ?? 0) | (1 << (gram & 7));
+    else listed.add(gram);
+  };
+  let tail = '';
+  for (const text of texts) {
+    const bones = tail + skeleton(text);
+    for (let i = 0; i + GRAM <= bones.length; i += 1) add(hashGram(seed, bones, i));
+    tail = bones.slice(1 - GRAM);
+    for (const short of shortRuns(text)) add(hashShort(seed, short));
+  }
+  return bits ? { kind: 'bits', bits } : { kind: 'list', list: Uint32Array.from(listed).sort() };
+}
+
+/** Whether all pieces of a value are there; false for a value without letters and digits. */
+export function holdsAll(grams: Grams, seed: Seed, value: string): boolean {
+  const bones = skeleton(value);
+  if (bones.length === 0) return false;
+  if (bones.length < GRAM) return has(grams, hashShort(seed, bones));
+  for (let i = 0; i + GRAM <= bones.length; i += 1) if (!has(grams, hashGram(seed, bones, i))) return false;
+  return true;
+}
+
+/** Whether a text repeats so many letters in a row (at least) of what the pieces were made from. */
+export function repeats(grams: Grams, seed: Seed, text: string, letters: number): boolean {
+  const bones = skeleton(text);
+  let row = 0;
+  for (let i = 0; i + GRAM <= bones.length; i += 1) {
+    row = has(grams, hashGram(seed, bones, i)) ? row + 1 : 0;
+    if (row + GRAM - 1 >= letters) return true;
+  }
+  return false;
+}
+
+/** Pieces as bytes: a mark, then three bytes for each or the bits. */
+export function packGrams(grams: Grams): Uint8Array {
+  if (grams.kind === 'bits') {
+    const bytes = new Uint8Array(1 + grams.bits.length);
+    bytes[0] = 1;
+    bytes.set(grams.bits, 1);
+    return bytes;
+  }
+  const bytes = new Uint8Array(1 + 3 * grams.list.length);
+  grams.list.forEach((gram, i) => bytes.set([gram >> 16, (gram >> 8) & 255, gram & 255], 1 + 3 * i));
+  return bytes;
+}
+
+/** The pieces again. */
+export function unpackGrams(bytes: Uint8Array): Grams {
+  if (bytes[0] === 1) return { kind: 'bits', bits: bytes.subarray(1) };
+  const list = new Uint32Array(Math.floor(Math.max(0, bytes.length - 1) / 3));
+  for (let i = 0; i < list.length; i += 1) {
+    const at = 1 + 3 * i;
+    list[i] = ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0);
+  }
+  return { kind: 'list', list };
+}
+
+/** Whether nothing is in them. */
+export function isEmpty(grams: Grams): boolean {
+  return grams.kind === 'list' && grams.list.length === 0;
+}
+
+function* shortRuns(text: string): Iterable<string> {
+  for (const [run] of text.matchAll(/[\p{L}\p{N}]+/gu)) if (run.length < GRAM) yield skeleton(run);
+}
+
+function hashGram(seed: Seed, bones: string, at: number): number {
+  let h = seed.b;
+  for (let i = 0; i < GRAM; i += 1) h = Math.imul(h ^ bones.charCodeAt(at + i), seed.a) + 0x9e3779b9;
+  return mix(h);
+}
+
+function hashShort(seed: Seed, run: string): number {
+  let h = ~seed.b ^ run.length;
+  for (let i = 0; i < run.length; i += 1) h = Math.imul(h ^ run.charCodeAt(i), seed.a) + 0x85ebca6b;
+  return mix(h);
+}
+
+/** The last steps of MurmurHash3: every bit of the input moves every bit of the hash. */
+function mix(hash: number): number {
+  let h = hash ^ (hash >>> 16);
+  h = Math.imul(h, 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> (32 - GRAM_BITS);
+}
+
+function has(grams: Grams, gram: number): boolean {
+  if (grams.kind === 'bits') return ((grams.bits[gram >> 3] ?? 255) & (1 << (gram & 7))) !== 0;
+  let [low, high] = [0, grams.list.length - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const found = grams.list[middle] ?? 0;
+    if (found === gram) return true;
+    if (found < gram) low = middle + 1;
+    else high = middle - 1;
+  }
+  return false;
+}

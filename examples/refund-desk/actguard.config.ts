@@ -21,7 +21,8 @@ const refund = defineTool({
   name: 'payments.refund',
   description: 'Refund an order',
   effect: 'write',
-  inputSchema: z.strictObject({ orderId: z.string().max(40), amountCents: z.int().positive() }),
+  // an id is a destination: one that nobody vouches for is asked about
+  inputSchema: z.strictObject({ orderId: z.string().max(40).meta({ format: 'id' }), amountCents: z.int().positive() }),
   outputSchema: z.object({ refundId: z.string() }),
   describe: ({ orderId, amountCents }) => `Refund $${(amountCents / 100).toFixed(2)} for order ${orderId}`,
   requires: { orderId: 'order' },

@@ -354,6 +354,24 @@ describe('facts', () => {
     expect(gatesOf(await run.call('payments.refund', { orderId: '4711' }, { facts }))).toBe('done');
   });
 
+  test('PV4 FA3 the injected instruction holds by provenance alone, and by the fact guard alone', async () => {
+    const bySchema = z.strictObject({ orderId: id() });
+    const unguarded = refund({ requires: {}, inputSchema: bySchema });
+    const provenance = await place([find, unguarded]).run({ input: 'Refund order 1313' });
+    await found(provenance, '1313');
+    expect(gatesOf(await provenance.call('payments.refund', { orderId: '1313' }))).toBe('done');
+    const asked = ['builtin.untrusted.payments.refund'];
+    expect(gatesOf(await provenance.call('payments.refund', { orderId: '9999' }))).toEqual(asked);
+    await found(provenance, '9999'); // having looked it up changes nothing
+    expect(gatesOf(await provenance.call('payments.refund', { orderId: '9999' }))).toEqual(asked);
+
+    const allowed = refund({ argumentTrust: { orderId: 'allow' }, inputSchema: bySchema });
+    const guard = await place([find, allowed]).run({ input: 'Refund order 1313' });
+    const facts = await found(guard, '1313');
+    expect(gatesOf(await guard.call('payments.refund', { orderId: '1313' }, { facts }))).toBe('done');
+    expect(gatesOf(await guard.call('payments.refund', { orderId: '9999' }, { facts }))).toBe('FACT_MISSING');
+  });
+
   test('FA3 the ask shows whose words they were; the yes holds for what was frozen', async () => {
     const run = await place([find, refund()]).run({ input: 'Look into order 1313' });
     await found(run, '1313');

@@ -60,6 +60,7 @@ test('P2 P7 the demo plays every story without a duplicate, reads no poisoned va
     'under-the-limit',
     'over-the-limit',
     'injected-instruction',
+    'laundered-fact',
     'planned-twice',
     'tiny-budget',
     'killed-worker',
@@ -68,7 +69,7 @@ test('P2 P7 the demo plays every story without a duplicate, reads no poisoned va
   for (const { name, run } of summary.stories) {
     if (name !== 'broken-policy') expect(run).toMatch(/^[0-9A-Z]{26}$/);
   }
-  expect(summary).toMatchObject({ effects: { executed: 4, duplicates: 0 }, decisions: { asked: 1 } });
+  expect(summary).toMatchObject({ effects: { executed: 4, duplicates: 0 }, decisions: { asked: 2 } });
   expect(summary.decisions.allowed).toBeGreaterThan(8);
   expect(summary.decisions.denied).toBeGreaterThan(1);
   expect(summary.spentMicros).toBeGreaterThan(0);

@@ -1,5 +1,7 @@
 /** What activities throw: only what Temporal should try again, or what no try can mend. */
 import { ApplicationFailure } from '@temporalio/activity';
+import { MAX_ERROR_CHARS } from '../governance/limits.ts';
+import type { SecretSet } from './scrub.ts';
 import { isActGuardError, type ErrorCode } from '../governance/errors.ts';
 
 /** Temporal tries again after this delay; the code is the failure's `type`. */
@@ -11,16 +13,20 @@ export function retryLater(message: string, delayMs: number, code: ErrorCode = '
  * Any error as Temporal should see it: the code as `type`; BACKEND_UNAVAILABLE and what is not ours are tried again
  * (the run waits and goes on), every other code is final.
  */
-export function toFailure(error: unknown, scrub: (text: string) => string): ApplicationFailure {
+export function toFailure(error: unknown, secrets: SecretSet): ApplicationFailure {
   if (error instanceof ApplicationFailure) return error;
   if (isActGuardError(error)) {
     return ApplicationFailure.create({
-      message: scrub(error.message),
+      message: secrets.text(error.message),
       type: error.code,
       nonRetryable: error.code !== 'BACKEND_UNAVAILABLE',
-      details: [error.details],
+      details: [secrets.json(error.details)],
     });
   }
   const message = error instanceof Error ? error.message : String(error);
-  return ApplicationFailure.create({ message: scrub(message), type: 'BACKEND_UNAVAILABLE', nonRetryable: false });
+  return ApplicationFailure.create({
+    message: secrets.cut(message, MAX_ERROR_CHARS),
+    type: 'BACKEND_UNAVAILABLE',
+    nonRetryable: false,
+  });
 }

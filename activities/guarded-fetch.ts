@@ -10,6 +10,7 @@ import type { Credential } from './credentials.ts';
 import { inject, type Outgoing, type SecretUse } from './inject.ts';
 import type { Network } from './network.ts';
 import { guardedSend, type SendGuard } from './send-guard.ts';
+import type { SecretSet } from './scrub.ts';
 import { unwatched } from './watch-sockets.ts';
 
 /** What a call's requests did. */
@@ -26,13 +27,13 @@ export interface Traffic {
   readonly uses: SecretUse[];
 }
 
-/** A failing status, as `ctx.fetch` throws it. `body` is at most 2 KB of text. */
+/** A failing status, as `ctx.fetch` throws it. `body` is at most 2 KB of text, without known secrets. */
 export class HttpStatusError extends Error {
   override readonly name = 'HttpStatusError';
   readonly status: number;
   readonly body: string;
-  constructor(status: number, url: URL, body: string) {
-    super(`${url.host} answered ${status}${body ? `: ${body.slice(0, 300)}` : ''}`);
+  constructor(status: number, url: URL, body: string, beginning: string) {
+    super(`${url.host} answered ${status}${beginning ? `: ${beginning}` : ''}`);
     this.status = status;
     this.body = body;
   }
@@ -40,6 +41,8 @@ export class HttpStatusError extends Error {
 
 export interface GuardedFetchOptions {
   readonly network: Network;
+  /** Secrets that may not stand in the text of an error. */
+  readonly known: SecretSet;
   readonly credentials: readonly Credential[];
   /** The receiver's key header and its value, for writes whose receiver honours one. */
   readonly keyHeader: { readonly header: string; readonly value: string } | null;
@@ -50,6 +53,7 @@ export interface GuardedFetchOptions {
 }
 
 const MAX_ERROR_BODY_BYTES = 2048;
+const MAX_SHOWN_BODY_CHARS = 300;
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** Makes `ctx.fetch` for one attempt of one call. */
@@ -101,7 +105,11 @@ export function guardedFetch(
         details: { host: url.host, status: response.status },
       });
     }
-    if (!response.ok) throw new HttpStatusError(response.status, url, await errorBody(response));
+    if (!response.ok) {
+      // no half of a secret stays where the text is cut: the other half would not be found by anybody
+      const body = options.known.cut(await errorBody(response, options.known), MAX_ERROR_BODY_BYTES);
+      throw new HttpStatusError(response.status, url, body, options.known.cut(body, MAX_SHOWN_BODY_CHARS));
+    }
     return response;
   };
 }
@@ -134,20 +142,21 @@ function isReadMethod(method: string): boolean {
   return ['GET', 'HEAD', 'OPTIONS'].includes(method);
 }
 
-async function errorBody(response: Response): Promise<string> {
+async function errorBody(response: Response, known: SecretSet): Promise<string> {
   try {
     const reader = response.body?.getReader();
     if (!reader) return '';
     const parts: Uint8Array[] = [];
     let size = 0;
-    while (size < MAX_ERROR_BODY_BYTES) {
+    while (size < 2 * MAX_ERROR_BODY_BYTES) {
       const { done, value } = await reader.read();
       if (done) break;
       parts.push(value);
       size += value.byteLength;
     }
     await reader.cancel();
-    return Buffer.concat(parts).subarray(0, MAX_ERROR_BODY_BYTES).toString('utf8');
+    const text = Buffer.concat(parts).toString('utf8');
+    return size < 2 * MAX_ERROR_BODY_BYTES ? text : text.slice(0, text.length - known.pending(text));
   } catch {
     return '';
   }

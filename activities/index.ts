@@ -54,7 +54,7 @@ export function createActivities(
     try {
       return await work(currentInfo());
     } catch (error) {
-      const failure = toFailure(error, (text) => shared.secrets.text(text));
+      const failure = toFailure(error, shared.secrets);
       if (failure.type === 'BACKEND_UNAVAILABLE') deps.log('warn', `will be tried again: ${failure.message}`);
       throw failure;
     }

@@ -3,18 +3,18 @@ import { isNothingHappened } from '../define/nothing-happened.ts';
 import type { Tool } from '../define/types.ts';
 import type { Fact } from '../governance/call.ts';
 import { checkPlainJson } from '../governance/canonical.ts';
-import { FAILURE_KINDS, isActGuardError, type CallError, type FailureKind } from '../governance/errors.ts';
+import { ERROR_CODES, FAILURE_KINDS, isActGuardError, type CallError, type FailureKind } from '../governance/errors.ts';
 import { mintFacts } from '../governance/facts.ts';
 import { judgeFailure } from '../governance/effect.ts';
 import { classifyFailure, classifyReturned } from '../governance/failure.ts';
 import type { Json } from '../governance/json.ts';
-import { MAX_OUTPUT_BYTES } from '../governance/limits.ts';
+import { MAX_ERROR_CHARS, MAX_NAME_CHARS, MAX_OUTPUT_BYTES } from '../governance/limits.ts';
 import { costToMicros } from '../governance/money.ts';
 import { resultBytes } from '../governance/text.ts';
 import { shownOutput } from './transcript.ts';
 import type { StoredResult } from './claim.ts';
 import type { Attempt, Trace } from './run-tool.ts';
-import type { SecretSet } from './scrub.ts';
+import type { Scrub } from './scrub.ts';
 
 export interface Verdict {
   readonly state: 'succeeded' | 'failed' | 'unknown';
@@ -29,7 +29,7 @@ export interface Verdict {
 }
 
 /** Judges an attempt (EX4, EX6, CB2, D2, D10). Pure but for the tool's own `classify`, `proves` and `actual`; never throws. */
-export function judge(tool: Tool, attempt: Ended, secrets: SecretSet): Verdict {
+export function judge(tool: Tool, attempt: Ended, secrets: Scrub): Verdict {
   try {
     return judged(tool, attempt, secrets);
   } catch {
@@ -55,7 +55,7 @@ function unreadableOutput(tool: Tool): Verdict {
 /** An attempt that began. */
 type Ended = Exclude<Attempt, { kind: 'not-started' }>;
 
-function judged(tool: Tool, attempt: Ended, secrets: SecretSet): Verdict {
+function judged(tool: Tool, attempt: Ended, secrets: Scrub): Verdict {
   switch (attempt.kind) {
     case 'returned':
       return judgeReturned(tool, attempt.output, secrets);
@@ -71,7 +71,7 @@ function judged(tool: Tool, attempt: Ended, secrets: SecretSet): Verdict {
   }
 }
 
-function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
+function judgeReturned(tool: Tool, raw: unknown, secrets: Scrub): Verdict {
   const failing = classifyReturned(raw);
   const breaker: Verdict['breaker'] = failing === null ? 'success' : breakerVerdict(tool, failing);
   const base = { state: 'succeeded' as const, failure: failing, breaker, facts: [], reason: '' };
@@ -99,7 +99,7 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
   } catch (error) {
     return refuse(
       'OUTPUT_INVALID',
-      error instanceof Error ? secrets.text(error.message) : 'the output does not fit its schema',
+      error instanceof Error ? secrets.cut(error.message, MAX_ERROR_CHARS) : 'the output does not fit its schema',
       rawOutput,
     );
   }
@@ -107,7 +107,7 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
   try {
     minted = mintFacts(tool.code.proves as never, output, tool.manifest.facts);
   } catch (error) {
-    return refuse('OUTPUT_INVALID', `\`proves\` failed: ${secrets.text(String(error))}`, rawOutput);
+    return refuse('OUTPUT_INVALID', `\`proves\` failed: ${secrets.cut(String(error), MAX_ERROR_CHARS)}`, rawOutput);
   }
   if (minted.kind === 'too-many') {
     return refuse(
@@ -125,7 +125,7 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: SecretSet): Verdict {
   };
 }
 
-function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSet): Verdict {
+function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: Scrub): Verdict {
   const kind = classified(tool, error);
   const state = judgeFailure({
     effect: tool.manifest.effect,
@@ -138,13 +138,13 @@ function judgeThrown(tool: Tool, error: unknown, trace: Trace, secrets: SecretSe
   });
   const nothing = isNothingHappened(error) || trace.nothingLeft;
   const cause = {
-    name: error instanceof Error ? error.name : 'Error',
-    message: secrets.text(error instanceof Error ? error.message : String(error)).slice(0, 2000),
+    name: error instanceof Error ? secrets.cut(String(error.name), MAX_NAME_CHARS) : 'Error',
+    message: secrets.cut(error instanceof Error ? String(error.message) : String(error), MAX_ERROR_CHARS),
     kind,
   };
   const spentMicros = nothing ? 0 : (tool.manifest.cost?.worstMicros ?? 0);
   const failed: CallError = {
-    code: isActGuardError(error) ? error.code : 'TOOL_FAILED',
+    code: isActGuardError(error) && ERROR_CODES.includes(error.code) ? error.code : 'TOOL_FAILED',
     message: `${tool.name} failed: ${cause.message}`,
     details: { tool: tool.name },
     cause,

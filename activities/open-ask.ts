@@ -23,6 +23,7 @@ import {
   MAX_STATEMENT_TEXT_CHARS,
 } from '../governance/limits.ts';
 import { callEntry, type CallFrame } from './call-entries.ts';
+import type { SecretSet } from './scrub.ts';
 import type { Deps, PolicyEngine } from './deps.ts';
 import type { Ask } from './types.ts';
 
@@ -78,7 +79,7 @@ export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskR
       {},
     );
 
-  const content = contentOf(input);
+  const content = contentOf(input, deps.known);
   const request = makeRequest(input, content, gates, nowMs, nowMs + deps.config.approvals.ttlMs);
   const text = requestText(request);
   const bytes =
@@ -138,11 +139,11 @@ function askedGates(input: OpenAskInput, granted: readonly string[]): AskedGate[
   return gates;
 }
 
-function contentOf(input: OpenAskInput): ApprovalContent {
+function contentOf(input: OpenAskInput, known: SecretSet): ApprovalContent {
   return {
     salt: randomBytes(32).toString('hex'),
     args: input.args,
-    shown: shownText(input.tool, input.args),
+    shown: known.text(shownText(input.tool, input.args)),
     facts: input.facts.map(({ kind, value, provedAtMs, call, untrusted }) => ({
       ...{ kind, value, provedAtMs, call },
       ...(untrusted === true ? { untrusted } : {}),

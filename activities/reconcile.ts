@@ -6,6 +6,7 @@ import type { Reconciled, Tool } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
 import type { ClaimAnswer } from './claim.ts';
 import type { CallShared, Prepared } from './prepared.ts';
+import { withSecondNet } from './second-net.ts';
 import { judge, type Verdict } from './judge.ts';
 import type { SecretUse } from './inject.ts';
 import type { Attempt, Ran } from './run-tool.ts';
@@ -44,7 +45,8 @@ export async function reconcileCall(
   const resolved = { resolvedBy: 'reconcile' };
   switch (answer.kind) {
     case 'happened': {
-      const verdict = judge(tool, { kind: 'returned', output: answer.result }, shared.secrets);
+      const happened = { kind: 'returned', output: answer.result } as const;
+      const verdict = judge(tool, happened, await withSecondNet(shared.secrets, happened));
       return { verdict: { ...verdict, breaker: 'none' }, resolved, landed: 'maybe', said: 'nothing', uses };
     }
     case 'neverWill': {

@@ -11,6 +11,7 @@ import { judge, type Verdict } from './judge.ts';
 import { boundedProgress } from './progress.ts';
 import { reconcileCall } from './reconcile.ts';
 import { recordReveal } from './reveal.ts';
+import { withSecondNet } from './second-net.ts';
 import { runTool, type Ran } from './run-tool.ts';
 import { finish, writeRetry, type Finding } from './settle.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
@@ -35,6 +36,7 @@ export async function runClaimed(
       idempotencyKey: prepared.idempotencyKey,
       credentials,
       network: shared.network,
+      known: shared.secrets,
       recordReveal: (name) => recordReveal(shared.deps, prepared.frame, name, claimed.attempts),
       claimAskedAt,
       renew: () => renewClaim(shared.deps.db, input.run, input.call, prepared.claim.token, LEASE_MS),
@@ -72,7 +74,7 @@ async function send(
 ): Promise<Finding | 'not-started'> {
   const attempt = await run();
   if (attempt.kind === 'not-started') return 'not-started';
-  const own = judge(prepared.tool, attempt, shared.secrets);
+  const own = judge(prepared.tool, attempt, await withSecondNet(shared.secrets, attempt));
   const state = withEarlier(own.state, claimed.mayHaveLanded);
   const verdict: Verdict =
     state === own.state

@@ -8,6 +8,7 @@ import { guardedFetch, nothingLeft, type Traffic } from './guarded-fetch.ts';
 import type { SecretUse } from './inject.ts';
 import type { Network } from './network.ts';
 import { revealer } from './reveal.ts';
+import type { SecretSet } from './scrub.ts';
 import { watching, type Watched } from './watch-sockets.ts';
 
 /** How an attempt ended. */
@@ -41,6 +42,7 @@ export interface AttemptOptions {
   readonly idempotencyKey: string;
   readonly credentials: readonly Credential[];
   readonly network: Network;
+  readonly known: SecretSet;
   /** Writes down that a secret is given to the tool's own code; not given when it fails. */
   readonly recordReveal: (name: string) => Promise<void>;
   /** Monotonic time before the claim was asked for: its lease cannot end earlier than this plus LEASE_MS. */
@@ -72,6 +74,7 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
     reveal: revealer(options.credentials, own, options.recordReveal),
     fetch: guardedFetch({
       network: options.network,
+      known: options.known,
       credentials: options.credentials,
       keyHeader: receiver ? { header: receiver.header, value: options.idempotencyKey } : null,
       signal: abort.signal,

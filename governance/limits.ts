@@ -225,6 +225,12 @@ export const SECRET_SOURCE_TIMEOUT_MS = 5_000;
 export const MAX_CACHED_SECRETS = 10_000;
 /** An answer of a source of secrets, and the decrypted secrets file. */
 export const MAX_SECRET_SOURCE_BYTES = 1024 * 1024;
+/** A tool's error text as it is kept: a person reads it, and it stands in history. */
+export const MAX_ERROR_CHARS = 2_000;
+/** Telling beginnings of one text around which foreign secrets are looked for: the work stays linear. */
+export const MAX_NET_EXCERPTS = 50;
+/** Characters that are looked at from a telling beginning on: a private key in PEM fits. */
+export const NET_EXCERPT_CHARS = 4_096;
 /** A secret's value: keys in PEM fit. */
 export const MAX_SECRET_BYTES = 16 * 1024;
 /** A signed note: a checkpoint is 200 bytes, a signature line 150; the standard's own reader stops at a megabyte. */

@@ -14,6 +14,7 @@ import { loadPolicies, readPolicyDirectory } from '../activities/policy-load.ts'
 import { PolicyStore } from '../activities/policy-store.ts';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
+import { secretProblem } from '../activities/secret-problem.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
@@ -23,6 +24,7 @@ import { TASK_QUEUE } from '../workflows/ids.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
 import { smtpMailer } from './mailer.ts';
+import { scrubOutput } from './scrub-output.ts';
 import { openSecrets, secretVariables } from './secrets.ts';
 import { checkSearchAttributes } from './search-attributes.ts';
 import { untilReachable } from './until-reachable.ts';
@@ -56,13 +58,18 @@ export interface WorkerOptions {
   readonly signal: AbortSignal;
   readonly log: Deps['log'];
   readonly onReady?: () => void;
+  /** This process is the worker's own: what is written to standard output and error is scrubbed as well. */
+  readonly scrubOutput?: boolean;
   /** Where secrets are read from; default: the environment as it was when the worker started. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /** Runs a worker until `signal` aborts. @throws CONFIG_INVALID, BACKEND_UNAVAILABLE when it cannot start */
 export async function runWorker(options: WorkerOptions): Promise<void> {
-  const { config, log } = options;
+  const { config } = options;
+  const known = new SecretSet();
+  for (const value of ownSecrets(options)) known.add(value);
+  const log = scrubbedLog(options.log, known);
   const policies = resolve(options.configDirectory, config.policies);
   const agents = config.agents.map((a) => a.name);
   const world = { tools: config.tools.map((t) => t.manifest), agents };
@@ -70,6 +77,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   loadPolicies({ files, ...world }); // before anything is connected to: every problem with its line
   const environment = options.environment ?? { ...process.env };
   const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE });
+  const restoreOutput = options.scrubOutput ? scrubOutput(known) : () => undefined;
   let connection: NativeConnection | undefined;
   let polling: NodeJS.Timeout | undefined;
   try {
@@ -80,7 +88,6 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       options.devDirectory === null ? null : devApprover(options.devDirectory, userInfo().username, Date.now());
     const roots = dev ? [...config.approvals.roots, dev.rootKeyId] : config.approvals.roots;
     if (dev) await ensureDevApprover({ db, roots, dev: true }, dev);
-    const known = new SecretSet();
     const passkeys = dev && options.pageUrl ? passkeysAt(options.pageUrl) : config.approvals.passkeys;
     const policySets = new PolicyStore({ db, roots, passkeys, dev: dev !== null, log }, world, files);
     await policySets.begin(files, `worker:${userInfo().username}`);
@@ -127,6 +134,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     options.onReady?.();
     await running;
   } finally {
+    restoreOutput();
     clearInterval(polling);
     await connection?.close();
     await db.end();
@@ -144,6 +152,18 @@ function connectTemporal({ temporal }: WorkerOptions): Promise<NativeConnection>
 /** Secrets and keys leave the environment once they are read: children and crash dumps do not get them. */
 function forgetSecrets(config: Config): void {
   for (const name of secretVariables(config)) delete process.env[name];
+}
+
+/** Passwords and keys that the worker itself connects with. */
+function ownSecrets({ databaseUrl, smtpUrl, temporal }: WorkerOptions): string[] {
+  const passwords = [databaseUrl, smtpUrl].map((url) => (url === null ? undefined : URL.parse(url)?.password));
+  const values = [...passwords.map((p) => (p === undefined ? undefined : decodeURIComponent(p))), temporal.apiKey];
+  return values.filter((value) => value !== undefined).filter((value) => secretProblem(value) === null);
+}
+
+/** Nothing that a worker logs holds a secret that it knows, whoever wrote the line. */
+function scrubbedLog(log: Deps['log'], known: SecretSet): Deps['log'] {
+  return (level, message, data) => log(level, known.text(message), data === undefined ? undefined : known.json(data));
 }
 
 /** A logger that writes one line of JSON to standard error. */

@@ -34,6 +34,7 @@ export function register(program: Command, io: Io): void {
           configDirectory: directory,
           signal: stop.signal,
           log: jsonLog,
+          scrubOutput: true,
           onReady: () => {
             tell({ kind: 'ready' });
             io.progress(

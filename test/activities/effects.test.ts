@@ -1,4 +1,5 @@
 /** Attempts that overlap, answers that are lost, receivers that are asked: what a call's outcome may become, and what not. */
+import { SecretSet } from '../../activities/scrub.ts';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -398,6 +399,7 @@ describe('what is not sent', () => {
     let looked = 0;
     const fetch = guardedFetch({
       network,
+      known: new SecretSet(),
       credentials: [],
       keyHeader: null,
       signal: new AbortController().signal,
@@ -412,6 +414,7 @@ describe('what is not sent', () => {
     // its twin in time is sent
     const other = guardedFetch({
       network,
+      known: new SecretSet(),
       credentials: [],
       keyHeader: null,
       signal: new AbortController().signal,

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { isPublicAddress } from '../../activities/addresses.ts';
 import { guardedFetch, nothingLeft, type Traffic } from '../../activities/guarded-fetch.ts';
 import { networkOf, type Resolve } from '../../activities/network.ts';
+import { SecretSet } from '../../activities/scrub.ts';
 import { defineTool, secret } from '../../define/index.ts';
 import type { SecretOptions, ToolContext } from '../../define/index.ts';
 import { desk } from '../support/calls.ts';
@@ -51,6 +52,7 @@ function fetcher({ dev = true, privateHosts = [], resolve, value = VALUE, ...opt
   const ref = secret('bank/key', options);
   const fetch = guardedFetch({
     network: networkOf({ tools: [], network: { privateHosts } }, dev, resolve),
+    known: new SecretSet(),
     credentials: [{ localName: 'bank', ref, value }],
     keyHeader: null,
     signal: new AbortController().signal,

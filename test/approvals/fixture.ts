@@ -3,6 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import type { CallFrame } from '../../activities/call-entries.ts';
 import { openAsk, type OpenAskInput } from '../../activities/approvals.ts';
 import { enrol } from '../../activities/directory.ts';
+import { SecretSet } from '../../activities/scrub.ts';
 import type { Database, Deps, PolicyGate } from '../../activities/deps.ts';
 import type { Tool } from '../../define/types.ts';
 import type { Grant } from '../../activities/grant.ts';
@@ -24,6 +25,7 @@ export function makeDeps(db: Database, roots: readonly string[], dev = false, tt
     dev,
     config: { approvals: { roots, ttlMs, notify: [] } },
     log: () => undefined,
+    known: new SecretSet(),
   } as unknown as Deps;
 }
 

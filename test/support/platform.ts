@@ -28,7 +28,8 @@ export interface PlatformOptions {
   readonly agents?: Config['agents'];
   /** Text of policies/test.cedar; default: everything is permitted. */
   readonly policy?: string;
-  readonly environment?: Record<string, string>;
+  /** `process`: the worker takes its secrets out of this process's own environment. */
+  readonly environment?: Record<string, string> | 'process';
   readonly modelReplayUrl?: string;
   readonly config?: {
     readonly budgets?: ConfigOptions['budgets'];
@@ -70,7 +71,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
           if (level === 'error') jsonLog(level, message, data);
         },
         onReady: resolve,
-        environment: options.environment ?? {},
+        ...(options.environment === 'process' ? {} : { environment: options.environment ?? {} }),
       });
       running.catch(reject);
     });

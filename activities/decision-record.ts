@@ -15,7 +15,12 @@ export function recordedDecision(
   question: PolicyRequest,
 ): { readonly data: JsonObject; readonly content: JsonObject } {
   const request = committed('request', decision.request);
-  const data: JsonObject = { policy: policy.digest, reasons: reasonsOf(decision), ...request.data };
+  const data: JsonObject = {
+    policy: policy.digest,
+    decision: decision.kind,
+    reasons: reasonsOf(decision),
+    ...request.data,
+  };
   return {
     data: shadow === undefined ? data : { ...data, shadow: shadowed(shadow, question) },
     content: request.content,

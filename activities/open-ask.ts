@@ -212,6 +212,7 @@ function entriesOf(input: OpenAskInput, request: ApprovalRequest, content: Appro
         argsCommitment,
         gates,
         policy: input.policy.digest,
+        reasons: [...input.gates],
         requestCommitment: commitment(content.salt, content.policyRequest),
         ...(input.shadow === undefined ? {} : { shadow: input.shadow }),
       },

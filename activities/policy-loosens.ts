@@ -38,6 +38,7 @@ function weakened(
   const more = now.roles.filter((role) => !old.roles.includes(role));
   return [
     ...(now.quorum < old.quorum ? [`asks ${now.quorum} instead of ${old.quorum} people at the gate \`${id}\``] : []),
+    ...(old.key === 'webauthn' && now.key !== 'webauthn' ? [`wants no passkey at the gate \`${id}\` any more`] : []),
     ...(more.length > 0 ? [`lets ${more.map((role) => `\`${role}\``).join(', ')} answer the gate \`${id}\``] : []),
   ];
 }

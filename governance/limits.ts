@@ -191,6 +191,8 @@ export const MAX_POLICY_TOKENS = 4_000;
 export const MAX_UNSIGNED_FREEZES_PER_HOUR = 60;
 /** How often a run's calls in flight may be aborted within an hour: each is an entry. */
 export const MAX_ABORTS_PER_RUN_AND_HOUR = 20;
+/** Cases of one file: more are another file. */
+export const MAX_POLICY_CASES = 5_000;
 /** Policy sets that a database keeps: enough for years of changes, and a loop that pushes ends somewhere. */
 export const MAX_POLICY_SETS = 10_000;
 /** Checked policy sets that a worker keeps in memory: those of its active tenants (a set of 50 policies: about 1 MB). */

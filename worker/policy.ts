@@ -60,9 +60,11 @@ function loadedSchema(folder: string, tools: readonly ToolManifest[], agents: re
   }
 }
 
-async function deployment({ configPath, directory }: PolicyPlace) {
+/** The configuration that policies are looked at with. @throws CONFIG_INVALID when it does not load */
+export async function deployment({ configPath, directory }: PolicyPlace) {
   const { config, directory: home } = await loadConfig(configPath);
   return {
+    config,
     folder: directory === undefined ? resolve(home, config.policies) : resolve(directory),
     tools: config.tools.map((tool) => tool.manifest),
     agents: config.agents.map((agent) => agent.name),

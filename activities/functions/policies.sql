@@ -137,3 +137,20 @@ begin
   on conflict (tenant, role) do update set digest = excluded.digest, activation = excluded.activation;
   return 'ok';
 end $$;
+
+-- Recorded decisions with what was kept of them, oldest first, a page at a time: p = { after?, sinceMs?, tenant?, run?,
+-- call?, limit? }. Of a call in a chain of asks and a start each is one.
+create or replace function actguard.recorded_decisions(p jsonb) returns setof jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', e.run, 'call', e.call,
+    'insertedAtMs', ms(e.inserted_at), 'data', convert_from(e.body, 'UTF8')::jsonb->'data', 'request', c.content->'request',
+    'salt', c.content->'requestSalt', 'args', c.content->'args')
+  from entries e left join entry_contents c on c.entry_id = e.id
+  where e.id > coalesce((p->>'after')::bigint, 0) and e.kind in ('call.started', 'call.asked', 'call.denied')
+    and convert_from(e.body, 'UTF8')::jsonb->'data' ? 'requestCommitment'
+    and (p->>'sinceMs' is null or e.inserted_at >= to_timestamp((p->>'sinceMs')::bigint / 1000.0))
+    and (p->>'tenant' is null or e.tenant = p->>'tenant')
+    and (p->>'run' is null or e.run = p->>'run')
+    and (p->>'call' is null or e.call = p->>'call')
+  order by e.id limit least(coalesce((p->>'limit')::int, 200), 1000)
+$$;

@@ -5,6 +5,7 @@ import type { PolicySummary } from '../../activities/policy.ts';
 import type { Json } from '../../governance/json.ts';
 import type { Io } from './io.ts';
 import { registerActive } from './policy-active.ts';
+import { registerAuthor } from './policy-author.ts';
 
 type Printer = Pick<Io, 'line' | 'json'>;
 
@@ -23,6 +24,7 @@ export function register(program: Command, io: Io): void {
     .option('--config <file>', 'your actguard.config.ts; default: found from here upwards')
     .action((options: { config?: string }) => schema(options.config, io));
   registerActive(policy, io);
+  registerAuthor(policy, io);
 }
 
 async function check(directory: string | undefined, configPath: string | undefined, io: Printer): Promise<void> {

@@ -3,7 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { sendAnswer } from '../../client/approvals.ts';
 import type { ActGuard } from '../../client/index.ts';
+import type { ApprovalRequest } from '../../governance/approval.ts';
+import type { ApprovalSignal } from '../../workflows/messages.ts';
 import type { Io } from '../../client/cli/io.ts';
 import type { Json } from '../../governance/json.ts';
 import type { Platform } from './platform.ts';
@@ -39,7 +42,7 @@ export function commandLine(
         Promise.resolve({
           db: p.db,
           stateDirectory: p.directory,
-          answer: () => Promise.reject(new Error('not used here')),
+          answer: (request: ApprovalRequest, signal: ApprovalSignal) => sendAnswer(p.actguard.client, request, signal),
           close: () => Promise.resolve(),
         }),
       line: (text: string) => lines.push(text),

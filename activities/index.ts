@@ -14,7 +14,10 @@ import { refuseCommand, verifyCommand } from './commands.ts';
 import type { Deps } from './deps.ts';
 import { toFailure } from './failures.ts';
 import { changeFreeze } from './freezes.ts';
+import { askQuestion } from './ask-question.ts';
 import { Grants } from './grant.ts';
+import { sweep } from './janitor.ts';
+import type { JanitorActivities } from './janitor-types.ts';
 import { networkOf } from './network.ts';
 import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
@@ -23,6 +26,7 @@ import { SeenByRuns } from './provenance.ts';
 import { record } from './record.ts';
 import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { applyResolve } from './resolve.ts';
+import { tellRun, temporalEyes } from './temporal.ts';
 import type { ReservationActivities } from './reservation-types.ts';
 import type { Activities, RunInput } from './types.ts';
 import type { FreezeActivities, PolicyActivities } from './request-types.ts';
@@ -48,7 +52,7 @@ export function shareCalls(deps: Deps): CallShared {
 /** The activities of a worker. */
 export function createActivities(
   deps: Deps,
-): Activities & FreezeActivities & PolicyActivities & ReservationActivities & AccountActivities {
+): Activities & FreezeActivities & PolicyActivities & ReservationActivities & AccountActivities & JanitorActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -92,6 +96,8 @@ export function createActivities(
         if (deps.policySets) return changePolicies(deps, deps.policySets, input);
         return Promise.resolve({ kind: 'rejected', reason: 'this worker has no policy sets of a database' });
       }),
+    sweep: () => guarded(() => sweep(shared, temporalEyes)),
+    askQuestion: (input) => guarded((info) => askQuestion(shared, input, info, tellRun)),
     notify: (input) => guarded(() => notify(deps, input)),
   };
 }

@@ -81,6 +81,16 @@ export const FIRST_ASK_MS = 2_000;
 export const LONGEST_ASK_MS = 5 * 60_000;
 /** While a call with an unknown outcome is frozen, nobody is asked: whether it still is, is looked at after this. */
 export const FROZEN_ASK_MS = 60_000;
+/** How often the janitor looks. */
+export const JANITOR_EVERY_MS = 30_000;
+/** Rounds of one janitor before it continues as new: some 1,500 history events. */
+export const JANITOR_ROUNDS = 100;
+/** What one round takes of each kind: its activity has a minute; what is left comes with the next round. */
+export const JANITOR_BATCH = 50;
+/** A claim that ran out so long ago was not taken over by Temporal's next attempt (15 s): nobody looks after it. */
+export const CLAIM_GRACE_MS = 20_000;
+/** How often an open run is compared with Temporal: a terminated one is found within about two minutes. */
+export const RUN_CHECK_MS = 60_000;
 /** An outcome that the database does not take is written again for so long while heartbeats hold the call. */
 export const OUTCOME_AGAIN_WITHIN_MS = 5 * 60_000;
 /** What a tool reports of its progress: it travels with heartbeats. */

@@ -23,6 +23,7 @@ import { POLICY_POLL_MS } from '../governance/limits.ts';
 import { TASK_QUEUE } from '../workflows/ids.ts';
 import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
+import { startJanitor } from './janitor.ts';
 import { smtpMailer } from './mailer.ts';
 import { scrubOutput } from './scrub-output.ts';
 import { openSecrets, secretVariables } from './secrets.ts';
@@ -126,6 +127,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       maxConcurrentActivityTaskExecutions: 100,
     });
     workflows.loaded();
+    await startJanitor(connection, options.temporal.namespace, options.taskQueue ?? TASK_QUEUE);
     const stop = (): void => worker.shutdown();
     options.signal.addEventListener('abort', stop, { once: true });
     if (options.signal.aborted) return;

@@ -43,6 +43,8 @@ export interface OpenCall {
   readonly charged?: Amount;
   /** When an unknown outcome is asked for again, milliseconds since the epoch; null: not by itself. */
   readonly askAtMs?: number | null;
+  /** When it was last asked because a message said so. */
+  readonly lookedAtMs?: number;
   /** People were told that one of them has to say what happened. */
   readonly told?: boolean;
 }

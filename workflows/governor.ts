@@ -36,7 +36,7 @@ export class Governor extends GovernedRun {
       settle: (open, result) => this.#settle(open, result),
       answered: ({ result }, call) => this.onResolved(call, result),
     });
-    this.#inbox = new Inbox(this, (call) => void this.#questions.now(call));
+    this.#inbox = new Inbox(this, this.#questions);
   }
 
   // ------------------------------------------------------------ calls

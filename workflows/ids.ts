@@ -17,3 +17,8 @@ export function accountWorkflowIdOf(account: string): string {
 
 /** The task queue of governed workflows and their activities. */
 export const TASK_QUEUE = 'actguard';
+
+/** The workflow that looks after what nobody looks after: one a task queue. */
+export function janitorIdOf(taskQueue: string): string {
+  return taskQueue === TASK_QUEUE ? 'actguard-janitor' : `actguard-janitor-${taskQueue}`;
+}

@@ -4,31 +4,32 @@
  */
 import { CancellationScope, condition } from '@temporalio/workflow';
 import type { Limit } from '../governance/call.ts';
-import type { Json, JsonObject } from '../governance/json.ts';
+import type { Json } from '../governance/json.ts';
 import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
 import type { GovernedRun } from './governed-run.ts';
 import * as step from './governor-state.ts';
 import { installMailbox, type Message } from './mailbox.ts';
 import { transactions } from './proxies.ts';
+import type { Questions } from './questions.ts';
 
 export class Inbox {
   readonly #run: GovernedRun;
   /** The first one stays until it is done. */
   readonly #queue: Message[] = [];
-  readonly #resolved: (call: string, data: JsonObject) => void;
+  readonly #questions: Pick<Questions, 'now' | 'look'>;
   #stopped = false;
   #unrecorded = false;
   readonly #working: Promise<void>;
 
-  /** `resolved`: told about a verified `resolve`. */
-  constructor(run: GovernedRun, resolved: (call: string, data: JsonObject) => void) {
+  constructor(run: GovernedRun, questions: Pick<Questions, 'now' | 'look'>) {
     this.#run = run;
-    this.#resolved = resolved;
+    this.#questions = questions;
     installMailbox({
       getState: () => run.state,
       inbox: this.#queue,
       freezeNow: (by, reason) => this.#freeze(by, reason),
       countRejected: () => this.#countRejected(),
+      look: (call) => questions.look(call),
     });
     this.#working = this.#work();
   }
@@ -88,7 +89,7 @@ export class Inbox {
         run.state = step.addBudget(run.state, data as Limit, person, reason, nowMs);
         break;
       case 'resolve':
-        this.#resolved(String(data['call']), data);
+        void this.#questions.now(String(data['call']));
         break;
       default:
         return verified.verb satisfies never;

@@ -7,7 +7,7 @@ import { utf8Length } from '../governance/text.ts';
 import { MAX_INBOX, MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import type { Json } from '../governance/json.ts';
 import { findAsk, type GovernorState } from './governor-state.ts';
-import { approvalSignal, freezeSignal, resolveSignal, thawSignal, topUpSignal } from './messages.ts';
+import { approvalSignal, freezeSignal, lookSignal, resolveSignal, thawSignal, topUpSignal } from './messages.ts';
 
 /** A message that looks like one. */
 export type Message =
@@ -22,6 +22,8 @@ export interface MailboxOwner {
   /** Freeze holds at once. */
   freezeNow(by: string, reason: string): void;
   countRejected(): void;
+  /** Looks again at a call with an unknown outcome. */
+  look(call: string): void;
 }
 
 /** Installs the handlers of a governed run. */
@@ -35,6 +37,11 @@ export function installMailbox(owner: MailboxOwner): void {
   setHandler(freezeSignal, (signal: unknown) => accept(readFreeze(signal)));
   setHandler(thawSignal, (signal: unknown) => accept(readCommand('thaw', signal)));
   setHandler(topUpSignal, (signal: unknown) => accept(readCommand('topUp', signal)));
+  setHandler(lookSignal, (signal: unknown) => {
+    const call = readObject(signal)?.['call'];
+    if (typeof call === 'string') owner.look(call);
+    else owner.countRejected();
+  });
   setHandler(resolveSignal, (signal: unknown) => accept(readCommand('resolve', signal)));
 }
 

@@ -99,6 +99,8 @@ export const topUpSignal = defineSignal<[CommandSignal]>('topUp');
 /** Told by an account's workflow to runs that wait for it. */
 export const budgetChangedSignal = defineSignal<[]>('budgetChanged');
 export const resolveSignal = defineSignal<[CommandSignal]>('resolve');
+/** Says that more is known of a call whose outcome was unknown: the run looks. Proves nothing, so it is not signed. */
+export const lookSignal = defineSignal<[{ readonly call: string }]>('look');
 export const stateQuery = defineQuery<RunState>('state');
 
 /** One call of a session. The Update id is the caller's callId. */

@@ -4,7 +4,7 @@
  */
 import { CancellationScope, condition } from '@temporalio/workflow';
 import type { CallToolResult } from '../activities/types.ts';
-import { FROZEN_ASK_MS } from '../governance/limits.ts';
+import { FIRST_ASK_MS, FROZEN_ASK_MS } from '../governance/limits.ts';
 import type { GovernedCall } from './governed-call.ts';
 import type { GovernedRun } from './governed-run.ts';
 import * as step from './governor-state.ts';
@@ -77,6 +77,17 @@ export class Questions {
     const asking = this.#asking.get(call) ?? this.#ask(open).finally(() => this.#asking.delete(call));
     this.#asking.set(call, asking);
     return asking;
+  }
+
+  /** Somebody says that more is known: asked within a few seconds, however often it is said. */
+  look(call: string): void {
+    const { run } = this.#asker;
+    const open = run.state.open[call];
+    if (open?.phase !== 'unknown') return;
+    const atMs = Math.max(Date.now(), (open.lookedAtMs ?? 0) + FIRST_ASK_MS);
+    if (atMs >= (open.askAtMs ?? Infinity)) return;
+    run.state = step.setOpen(run.state, { ...open, askAtMs: atMs, lookedAtMs: atMs });
+    this.#start();
   }
 
   /** Before continue-as-new and the end: what is being asked answers, and the next run asks again. */

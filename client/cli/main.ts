@@ -27,6 +27,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['topup'], () => import('./topup.ts')],
   [['budget'], () => import('./budget.ts')],
   [['spend'], () => import('./spend.ts')],
+  [['questions'], () => import('./questions.ts')],
   [['resolve'], () => import('./resolve.ts')],
   [['ledger'], () => import('./ledger.ts')],
   [['policy'], () => import('./policy.ts')],

@@ -1,0 +1,28 @@
+/** What the janitor's workflow and its activities say to each other. Workflows import this file as types only. */
+
+/** A question that is due, with how long asking may take. */
+export interface DueQuestion {
+  readonly run: string;
+  readonly call: string;
+  /** The tool's timeout. */
+  readonly timeoutMs: number;
+}
+
+/** What one round has found and done. */
+export interface SweepResult {
+  readonly questions: readonly DueQuestion[];
+  readonly lostClaims: number;
+  readonly closedRuns: number;
+  /** Thresholds that charging dead calls has passed: people are told. */
+  readonly notices: readonly string[];
+}
+
+/** Every activity of the janitor. */
+export interface JanitorActivities {
+  sweep(input: { readonly v: 1 }): Promise<SweepResult>;
+  askQuestion(input: {
+    readonly v: 1;
+    readonly run: string;
+    readonly call: string;
+  }): Promise<{ readonly known: boolean }>;
+}

@@ -1,0 +1,151 @@
+/**
+ * What the janitor looks for: claims whose worker is gone and that nobody took over, questions that nobody asks, runs
+ * whose workflow is gone. It only ever turns "nobody looks" into an open question or a closed run.
+ */
+import { settleDeadCalls } from './accounts.ts';
+import { makeEntry } from '../governance/entry.ts';
+import { CLAIM_GRACE_MS, JANITOR_BATCH, RUN_CHECK_MS } from '../governance/limits.ts';
+import type { DueQuestion, SweepResult } from './janitor-types.ts';
+import { pgJson } from './pg-json.ts';
+import type { CallShared } from './prepared.ts';
+
+/** What Temporal knows of a workflow; null: nothing. */
+export interface WorkflowView {
+  /** `RUNNING`, `TERMINATED`, … */
+  readonly status: string;
+  /** Its Temporal run. */
+  readonly temporalRun: string;
+}
+
+/** Temporal, as far as the janitor needs it. */
+export interface WorkflowEyes {
+  /** The latest execution of a workflow id. @throws when Temporal cannot be asked */
+  describe(workflowId: string): Promise<WorkflowView | null>;
+}
+
+interface LostClaim {
+  readonly run: string;
+  readonly call: string;
+  readonly seq: number;
+  readonly tool: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly agent: string;
+  readonly effect: 'read' | 'write';
+  readonly state: 'claimed' | 'retrying';
+  readonly token: string;
+  readonly mayHaveLanded: boolean;
+}
+
+interface OpenRun {
+  readonly run: string;
+  readonly workflowId: string;
+  readonly temporalRun: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly agent: string;
+  readonly lastSeq: number;
+}
+
+/** One round. Each part is bounded; what is left comes with the next one. */
+export async function sweep(shared: CallShared, eyes: WorkflowEyes): Promise<SweepResult> {
+  const closedRuns = await closeLostRuns(shared, eyes);
+  const { notices } = await settleDeadCalls(shared.deps);
+  const lostClaims = await loseClaims(shared);
+  return { closedRuns, lostClaims, notices, questions: await dueQuestions(shared) };
+}
+
+async function loseClaims(shared: CallShared): Promise<number> {
+  const { db } = shared.deps;
+  const rows = await db.query<{ c: LostClaim }>('select actguard.lost_claims($1::jsonb) as c', [
+    pgJson({ graceMs: CLAIM_GRACE_MS, limit: JANITOR_BATCH }),
+  ]);
+  let lost = 0;
+  for (const { c: claim } of rows) {
+    const [row] = await db.query<{ done: boolean }>('select actguard.lose_claim($1::jsonb) as done', [
+      pgJson(lossOf(shared, claim)),
+    ]);
+    if (row?.done) lost += 1;
+  }
+  return lost;
+}
+
+function lossOf(shared: CallShared, claim: LostClaim): object {
+  const { run, call, seq, tool, tenant, mayHaveLanded } = claim;
+  const known = shared.tools.get(tool);
+  const reason = `the worker that ran ${tool} is gone, and nobody saw what became of it`;
+  const askable = (known?.manifest.idempotency?.receiver ?? null) !== null || known?.manifest.canReconcile === true;
+  const entry = makeEntry({
+    kind: mayHaveLanded ? 'call.unknown' : 'call.failed',
+    tenant,
+    run,
+    key: `c:${seq}:${mayHaveLanded ? 'unknown' : 'failed'}`,
+    seq,
+    call,
+    atMs: Date.now(),
+    data: { tool, user: claim.user, agent: claim.agent, by: 'janitor', ...(shared.deps.dev ? { dev: true } : {}) },
+  });
+  const error = { code: 'TOOL_FAILED', message: `the worker that ran ${tool} is gone`, details: { tool } };
+  return {
+    run,
+    call,
+    token: claim.token,
+    from: claim.state,
+    state: mayHaveLanded ? 'unknown' : 'failed',
+    question: { reason, needsPerson: !askable, askAgainMs: askable ? 0 : null },
+    result: { kind: 'failed', ...(mayHaveLanded ? {} : { error }), spentMicros: 0, bytes: 0 },
+    entries: [entry],
+  };
+}
+
+async function dueQuestions(shared: CallShared): Promise<DueQuestion[]> {
+  const rows = await shared.deps.db.query<{ q: { run: string; call: string; tool: string } }>(
+    'select actguard.due_questions($1::jsonb) as q',
+    [pgJson({ graceMs: CLAIM_GRACE_MS, limit: JANITOR_BATCH })],
+  );
+  return rows.map(({ q: { run, call, tool } }) => ({
+    run,
+    call,
+    timeoutMs: shared.tools.get(tool)?.manifest.timeoutMs ?? 1_000,
+  }));
+}
+
+/** Runs that the database calls open and that Temporal does not run any more: terminated, timed out, deleted. */
+async function closeLostRuns(shared: CallShared, eyes: WorkflowEyes): Promise<number> {
+  const { db } = shared.deps;
+  const rows = await db.query<{ r: OpenRun }>('select actguard.unchecked_runs($1::jsonb) as r', [
+    pgJson({ everyMs: RUN_CHECK_MS, limit: JANITOR_BATCH }),
+  ]);
+  let closed = 0;
+  for (const { r: run } of rows) {
+    const seen = await eyes.describe(run.workflowId);
+    if (seen?.status === 'RUNNING' || seen?.status === 'PAUSED') continue;
+    const [row] = await db.query<{ done: boolean }>('select actguard.close_lost_run($1::jsonb) as done', [
+      pgJson({
+        run: run.run,
+        temporalRun: run.temporalRun,
+        status: 'terminated',
+        lastSeq: run.lastSeq,
+        entries: [
+          makeEntry({
+            kind: 'run.closed',
+            tenant: run.tenant,
+            run: run.run,
+            key: 'closed',
+            atMs: Date.now(),
+            data: {
+              user: run.user,
+              agent: run.agent,
+              status: 'terminated',
+              lastSeq: run.lastSeq,
+              by: 'janitor',
+              temporal: seen?.status.toLowerCase() ?? 'not found',
+            },
+          }),
+        ],
+      }),
+    ]);
+    if (row?.done) closed += 1;
+  }
+  return closed;
+}

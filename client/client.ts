@@ -15,7 +15,8 @@ import { findTarget, openClient, openDatabase, type ConnectOptions, type Target 
 import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
-import { Session, sessionRun, type SessionOptions } from './session.ts';
+import { derivedRun } from './governed-workflow.ts';
+import { Session, type SessionOptions } from './session.ts';
 
 /** A connection to the platform; made by {@link connect}. */
 export class ActGuard {
@@ -57,7 +58,7 @@ export class ActGuard {
    * @throws CONFLICT when the id was used with other parameters; ARGUMENTS_INVALID
    */
   async session(options: SessionOptions): Promise<Session> {
-    const run = sessionRun(options.tenant, options.id);
+    const run = derivedRun('session', options.tenant, options.id);
     const agent = typeof options.agent === 'string' ? options.agent : options.agent.name;
     const request = runRequest(run, agent, { ...options, input: options.input ?? '' });
     const { deadlineMs: _moves, openedBy: _who, ...fixed } = request;

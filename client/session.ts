@@ -4,7 +4,6 @@ import { ulid } from 'ulid';
 import type { Agent, Tool } from '../define/types.ts';
 import type { CallResult, Usage } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
-import { sha256 } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { checkPlainJson } from '../governance/canonical.ts';
 import type { Json } from '../governance/json.ts';
@@ -35,14 +34,6 @@ export interface SessionOptions extends Omit<StartOptions, 'input'> {
   /** The agent itself, or its name. */
   readonly agent: Agent | string;
   readonly input?: string;
-}
-
-/** The run of a session id: the same everywhere, so that a stateless server finds its session again. */
-export function sessionRun(tenant: string, id: string): string {
-  const bytes = sha256(new TextEncoder().encode(JSON.stringify(['session', tenant, id])));
-  const alphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-  // 26 characters of a ULID hold 130 bits; the first one is at most 7
-  return Array.from({ length: 26 }, (_, i) => alphabet[(bytes[i] ?? 0) % (i === 0 ? 8 : 32)]).join('');
 }
 
 /** An open session; made by `actguard.session`. */

@@ -11,3 +11,4 @@ export { createActivities } from '../activities/index.ts';
 export type { Deps } from '../activities/deps.ts';
 export { bundleWorkflows } from './bundle.ts';
 export { jsonLog, runWorker, type WorkerOptions } from './worker.ts';
+export { payloadConverterPath } from '../workflows/converter-path.ts';

@@ -17,7 +17,7 @@ export interface RecordedTurn {
   readonly toolCalls?: readonly { readonly name: string; readonly args: { readonly [key: string]: Json } }[];
 }
 
-export interface ModelServer {
+export interface ModelServer extends AsyncDisposable {
   /** `http://127.0.0.1:port/v1` */
   readonly baseUrl: string;
   /** Requests so far: what was really sent. */
@@ -54,9 +54,8 @@ export async function startModelServer(turns: readonly RecordedTurn[], port = 0)
   return {
     baseUrl: `${mock.url}/v1`,
     requests: () => mock.getRequests().length,
-    stop: async () => {
-      await mock.stop();
-    },
+    stop: () => mock.stop(),
+    [Symbol.asyncDispose]: () => mock.stop(),
   };
 }
 

@@ -5,6 +5,11 @@ export function workflowIdOf(run: string): string {
   return `actguard-run-${run}`;
 }
 
+/** The run that a workflow of this id governs; null: none. */
+export function runOfWorkflow(workflowId: string): string | null {
+  return /^actguard-run-([0-7][0-9A-HJKMNP-TV-Z]{25})$/.exec(workflowId)?.[1] ?? null;
+}
+
 /** The workflow that carries out a request which belongs to no run. */
 export function commandIdOf(nonce: string): string {
   return `actguard-command-${nonce}`;

@@ -11,3 +11,4 @@ export { LongHistory } from './governed-run.ts';
 export type { CallOptions, GovernedCall } from './governed-call.ts';
 export { newState, type GovernorState } from './governor-state.ts';
 export { openRun } from './open.ts';
+export { Governed, openGoverned, type GovernedCallOptions, type GovernedOptions } from './own.ts';

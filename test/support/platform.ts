@@ -17,6 +17,7 @@ export interface Platform {
   readonly db: Database;
   readonly directory: string;
   readonly taskQueue: string;
+  readonly databaseUrl: string;
   /** Stops the worker (deploy) and starts another. */
   restart(): Promise<void>;
   stopWorker(): Promise<void>;
@@ -31,6 +32,8 @@ export interface PlatformOptions {
   /** `process`: the worker takes its secrets out of this process's own environment. */
   readonly environment?: Record<string, string> | 'process';
   readonly modelReplayUrl?: string;
+  /** Default: one of its own. */
+  readonly taskQueue?: string;
   readonly config?: {
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
@@ -46,7 +49,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
   await mkdir(policies);
   await writeFile(join(policies, 'test.cedar'), options.policy ?? '@id("all") permit (principal, action, resource);\n');
   const database = await freshDatabase({ max: 4 });
-  const taskQueue = `q-${randomUUID()}`;
+  const taskQueue = options.taskQueue ?? `q-${randomUUID()}`;
   const agents = options.agents ?? [defineAgent({ name: 'desk', tools: options.tools })];
   const config = defineConfig({ tools: options.tools, agents, policies: './policies', ...options.config });
   bundle ??= makeBundle();
@@ -92,6 +95,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
     db: database.db,
     directory,
     taskQueue,
+    databaseUrl: database.url,
     stopWorker,
     async restart() {
       await stopWorker();

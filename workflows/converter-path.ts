@@ -3,4 +3,5 @@ import { fileURLToPath } from 'node:url';
 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 
+/** The file of the payload converter: for `dataConverter` of clients and workers, and for a bundle. */
 export const payloadConverterPath: string = fileURLToPath(new URL(`./payload-converter.${extension}`, import.meta.url));

@@ -45,7 +45,7 @@ async function freeze(
   });
   deps.log('error', `${where.scope} ${where.value} is frozen: ${reason}`, { run, call });
   await deps.db.query('select actguard.set_freeze($1::jsonb)', [
-    pgJson({ ...where, by: BY, reason, entries: [entry] }),
+    pgJson({ ...where, by: BY, reason, signed: true, entries: [entry] }),
   ]);
   const thaw = `actguard thaw ${where.scope}:${where.value} --tenant ${where.tenant} --reason "..."`;
   return [`${where.scope} ${where.value} is frozen in ${where.tenant}: ${reason}. Mend it, then: ${thaw}`];

@@ -1,11 +1,16 @@
 /** `npm run bench`: measures, compares with a baseline of the same run, asserts nothing. */
+import { benchBudget } from './budget.ts';
 import { benchSpine } from './spine.ts';
 
-const USAGE = `npm run bench -- [spine] [--output json]
+const USAGE = `npm run bench -- [spine|budget] [--kill] [--output json]
 
-  spine   what governing a call costs beside a bare activity (default)
+  spine    what governing a call costs beside a bare activity (default)
+  budget   whether a tenant's budget holds under a thousand runs; --kill: workers die and runs are terminated meanwhile
 `;
-const BENCHES: { readonly [name: string]: () => Promise<object> } = { spine: benchSpine };
+const BENCHES: { readonly [name: string]: (words: readonly string[]) => Promise<object> } = {
+  spine: benchSpine,
+  budget: benchBudget,
+};
 
 const words = process.argv.slice(2);
 const json = words.includes('json') || words.includes('--json');
@@ -15,7 +20,7 @@ if (!bench || words.includes('--help')) {
   process.stderr.write(USAGE);
   process.exit(bench ? 0 : 3);
 }
-const result = await bench();
+const result = await bench(words);
 if (!json) for (const [key, value] of Object.entries(result)) console.log(`${key.padEnd(24)} ${String(value)}`);
 else console.log(JSON.stringify(result));
 process.exit(0);

@@ -22,6 +22,10 @@ export interface BenchStack {
   readonly client: Client;
   readonly deps: Deps;
   readonly taskQueue: string;
+  /** Where other workers of the same stack connect to. */
+  readonly address: string;
+  readonly databaseUrl: string;
+  readonly policies: string;
   /** Runs `work` while the worker polls. */
   run<T>(work: () => Promise<T>): Promise<T>;
   end(): Promise<void>;
@@ -33,6 +37,7 @@ export async function benchStack(
   policy: string,
   bare: object,
   models: Deps['models'],
+  options: { readonly activitiesElsewhere?: boolean } = {},
 ): Promise<BenchStack> {
   Runtime.install({ logger: new DefaultLogger('WARN') });
   const folder = mkdtempSync(join(tmpdir(), 'actguard-bench-'));
@@ -90,12 +95,15 @@ export async function benchStack(
     taskQueue,
     workflowBundle,
     dataConverter: { payloadConverterPath },
-    activities: { ...createActivities(deps), ...bare },
+    ...(options.activitiesElsewhere ? {} : { activities: { ...createActivities(deps), ...bare } }),
   });
   return {
     client: new Client({ connection, dataConverter: { payloadConverterPath } }),
     deps,
     taskQueue,
+    address: temporal.address,
+    databaseUrl: postgres.url,
+    policies,
     run: (work) => worker.runUntil(work),
     async end() {
       await connection.close();

@@ -1,5 +1,6 @@
 /** Workflows of the benchmark: the same tool, bare and governed, in the same shape. */
 import { condition, defineSignal, proxyActivities, setHandler } from '@temporalio/workflow';
+import type { CallResult } from '../governance/call.ts';
 import { Governor } from '../workflows/governor.ts';
 import { newState } from '../workflows/governor-state.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
@@ -38,4 +39,15 @@ export async function governedLoop(input: AgentRunInput, calls: number): Promise
     const { result } = await governor.call('bench.tool', { to: 'bob', n, note: NOTE });
     if (result.kind !== 'done') throw new Error(JSON.stringify(result));
   }
+}
+
+/** A run with one priced call: what became of it. Reads and writes in turn. */
+export async function budgetRun(input: AgentRunInput, n: number): Promise<CallResult> {
+  const opened = await openRun(input, 'workflow');
+  if (opened.kind === 'denied') return { kind: 'denied', denial: opened.denial, callId: '' };
+  const principal = { tenant: input.tenant, user: input.user, agent: input.agent };
+  const governor = new Governor(newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools));
+  const { result } = await governor.call(n % 2 === 0 ? 'bench.search' : 'bench.order', { n });
+  await governor.close('answered');
+  return result;
 }

@@ -52,7 +52,7 @@ export async function pairsPerSecond(
     if (claimed.kind !== 'claimed') throw new Error(JSON.stringify(claimed));
     await writeOutcome(db, {
       ...{ run, call, token, state: 'succeeded', result: null, spentMicros: 1, failed: 0, landed: 'maybe' },
-      ...{ question: null, breakerVerdict: 'none', maxFails: 1, resolved: null, entries: [] },
+      ...{ question: null, provenance: [], breakerVerdict: 'none', maxFails: 1, resolved: null, entries: [] },
     });
   };
   const bare = async (): Promise<void> => {

@@ -277,7 +277,7 @@ test('mails say that somebody is asked and how to look; no argument, no link tha
   const mails = await listMails(join(stack.stateDirectory, 'mail'));
   const asks = mails.filter((mail) => mail.subject.includes('Approval needed'));
   expect(asks.length).toBe(2);
-  expect(mails.some((mail) => mail.subject.includes('Budget used up'))).toBe(true);
+  expect(mails.some((mail) => mail.subject.includes('Budget') && mail.text.includes('is used up'))).toBe(true);
   for (const mail of mails) {
     expect(mail.to).toBe('finance@localhost');
     expect(readFileSync(mail.file, 'utf8')).not.toMatch(/https?:|href/i);

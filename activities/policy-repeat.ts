@@ -20,8 +20,8 @@ export interface Repeated {
 
 /** Decides recorded requests under a set. The gates that a yes was given for count as far as the set has them. Never throws. */
 export function repeater(checked: CheckedPolicies): (recorded: JsonObject) => Repeated {
-  const { policies, world, schema } = checked;
-  const cedar = new CedarSet(schema, new Map(policies.map(({ id, piece }) => [id, piece.text])));
+  const { policies, builtin, world, schema } = checked;
+  const cedar = new CedarSet(schema, new Map([...policies, ...builtin].map(({ id, piece }) => [id, piece.text])));
   const gates = new Set(world.gates);
   return (recorded) => {
     if (!isRequest(recorded)) return { kind: 'error', reasons: [], message: 'no request was kept' };

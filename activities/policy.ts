@@ -100,7 +100,9 @@ export function policyEngine({ policies, builtin, world, schema }: CheckedPolici
     return { kind: 'deny', code: 'POLICY_DENIED', reasons, hint, request: asked };
   }
 
-  return { digest: digestOf(digestible(all)), decide, gate: (id) => gates.get(id), policies: summaries, schema };
+  // of what was written: the generated gates follow from the tools, which have digests of their own, and a set that is
+  // active keeps its digest when a tool joins
+  return { digest: digestOf(digestible(policies)), decide, gate: (id) => gates.get(id), policies: summaries, schema };
 }
 
 function failed(message: string, request: JsonObject): Decision {

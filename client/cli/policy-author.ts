@@ -29,7 +29,8 @@ export function registerAuthor(policy: Command, io: Io): void {
     .command('explain')
     .description('show what was asked of the policies for a call, who answered and why')
     .argument('<call>', 'RUN/CALL, as the run shows it')
-    .action((id: string) => explain(io, id));
+    .option(...CONFIG)
+    .action((id: string, options: { config?: string }) => explain(io, id, options.config));
   policy
     .command('replay')
     .description('decide every recorded call again under another set: what would have been allowed, asked, denied')
@@ -64,7 +65,7 @@ function by(ids: readonly string[] | null): string {
   return ids.length === 0 ? ' by no policy' : ` by ${ids.map((id) => `\`${id}\``).join(', ')}`;
 }
 
-async function explain(io: Io, id: string): Promise<void> {
+async function explain(io: Io, id: string, configPath: string | undefined): Promise<void> {
   const [run = '', call = '', more] = id.split('/');
   if (!run || !call || more !== undefined) {
     throw new ActGuardError('ARGUMENTS_INVALID', `\`${visible(id)}\` names no call`, { hint: 'write it as RUN/CALL' });
@@ -74,7 +75,7 @@ async function explain(io: Io, id: string): Promise<void> {
     const shown: JsonObject[] = [];
     for await (const decision of recordedDecisions(db, { run, call })) {
       const stored = await storedPolicies(db, decision.policy);
-      const set = stored && storedSet(stored.files);
+      const set = stored && (await storedSet(stored.files, configPath === undefined ? {} : { configPath }));
       const deciding = set?.policies.filter((policy) => decision.reasons.includes(policy.id)) ?? [];
       const again = decision.request && set ? set.repeat(decision.request) : null;
       const { was } = decision;

@@ -152,6 +152,30 @@ describe('P7 an activated set decides in its tenant at once, on every worker', (
     });
   });
 
+  test('P7 a set that is active stays so when a tool joins that brings generated gates; a gate of its own text moves its digest', async () => {
+    const here = await place();
+    const olga = await here.person('olga');
+    const never = await here.push(NEVER);
+    await here.activate(never, olga);
+    const mail = defineTool({
+      name: 'mail',
+      description: 'Mail',
+      effect: 'write',
+      inputSchema: z.strictObject({ to: z.email() }),
+      execute: () => ({ ok: true }),
+    });
+    const more = world.worker([pay, mail], { policies: ALL, roots: [root.keyId] });
+    await more.shared.deps.policySets?.refresh();
+    const set = more.shared.deps.policy(here.tenant);
+    expect(set).toMatchObject({ digest: never, activated: true });
+    expect(set.gate('builtin.untrusted.mail')).toBeDefined();
+    const run = await more.run({ tenant: here.tenant });
+    expect(await run.call('pay', { n: ++n })).toMatchObject({
+      denial: { code: 'POLICY_DENIED', details: { reasons: ['never'] } },
+    });
+    expect(await here.push(NEVER.replace('> 0', '> 1'))).not.toBe(never);
+  });
+
   test('a tenant has its own set before that of every tenant, which a root activates', async () => {
     const here = await place();
     const olga = await here.person('olga');

@@ -58,7 +58,7 @@ function folder(name: string, text: string): string {
   return path;
 }
 const explain = async (call: string): Promise<{ text: string; decisions: readonly JsonObject[] }> => {
-  const { lines, json } = await actguard('policy', 'explain', `${session.run}/${call}`);
+  const { lines, json } = await actguard('policy', 'explain', `${session.run}/${call}`, '--config', config);
   return { text: lines.join('\n'), decisions: (json as { decisions: JsonObject[] }).decisions };
 };
 

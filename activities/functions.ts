@@ -8,6 +8,14 @@ import { packageVersion } from './version.ts';
 
 const DIRECTORY = fileURLToPath(new URL('./functions/', import.meta.url));
 
+/** Functions named seal_… are the sealer's: a worker that could call them could grow the tree without the sealing key. */
+const SEALER_ONLY = `do $$ declare f regprocedure; begin
+  for f in select oid::regprocedure from pg_proc where pronamespace = 'actguard'::regnamespace and starts_with(proname, 'seal_') loop
+    execute format('revoke execute on function %s from actguard_worker', f);
+    execute format('grant execute on function %s to actguard_sealer', f);
+  end loop;
+end $$`;
+
 /** What a database says about its functions; null: none were applied yet. */
 export interface FunctionsMark {
   /** Of the package that brought them, `1.2.3`. */
@@ -63,6 +71,7 @@ export async function applyFunctions(client: pg.Client, where: string): Promise<
     await client.query(functionsText());
     await client.query('revoke execute on all functions in schema actguard from public');
     await client.query('grant execute on all functions in schema actguard to actguard_worker');
+    await client.query(SEALER_ONLY);
     await client.query(
       `insert into actguard.functions (version, digest) values ($1, $2)
        on conflict (one) do update set version = excluded.version, digest = excluded.digest, applied_at = clock_timestamp()`,

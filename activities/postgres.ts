@@ -10,6 +10,8 @@ const INT8_OID = 20;
 
 /** The role of workers and readers: EXECUTE on functions, nothing on tables. */
 export const WORKER_ROLE = 'actguard_worker';
+/** The role of the sealer: the functions that grow the tree, nothing else. */
+export const SEALER_ROLE = 'actguard_sealer';
 
 /** Options of {@link connectDatabase}. */
 export interface DatabaseOptions {

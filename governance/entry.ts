@@ -38,6 +38,8 @@ export const ENTRY_KINDS = [
   'calls.aborted',
   'credential.revealed',
   'credential.used',
+  'ledger.broken',
+  'ledger.recovered',
   'policy.pushed',
   'policy.proposed',
   'policy.activated',

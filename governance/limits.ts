@@ -251,3 +251,13 @@ export const MAX_NOTE_BYTES = 64 * 1024;
 export const MAX_NOTE_SIGNATURES = 100;
 /** What a worker keeps of what runs have seen (hashes); the longest unused is read again when it is needed. */
 export const MAX_SEEN_BYTES = 64 * 1024 * 1024;
+/** How often waiting entries are sealed: a checkpoint is at most this old, plus the time to make it. */
+export const SEAL_EVERY_MS = 1_000;
+/** How long one sealing activity seals: an activity a second would fill the history, one for ever could not be replaced. */
+export const SEAL_FOR_MS = 60_000;
+/** Entries of one seal: about 1 MB of hashes and half a second of work; more are sealed at once after it. */
+export const MAX_SEAL_BATCH = 10_000;
+/** Sealing activities of one workflow run: about half a day, far below the limits of a history. */
+export const SEALS_PER_RUN = 700;
+/** A witness answers within this or is left behind until the next seal. */
+export const WITNESS_TIMEOUT_MS = 5_000;

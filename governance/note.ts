@@ -86,9 +86,14 @@ export function signNote(text: string, key: NoteKey, sign: SignBytes): NewNoteSi
   return { name: key.name, bytes: concatBytes(noteKeyId(key), sign(noteText(text))) };
 }
 
+/** What a witness signs (cosignature/v1): the time, then the text. */
+export function cosignedBytes(text: string, atSeconds: number): Uint8Array {
+  return concatBytes(utf8Bytes(`cosignature/v1\ntime ${atSeconds}\n`), noteText(text));
+}
+
 /** A witness's signature of a text (cosignature/v1); `atSeconds` since the epoch. */
 export function cosignNote(text: string, key: NoteKey, atSeconds: number, sign: SignBytes): NewNoteSignature {
-  const signature = sign(cosignedBytes(noteText(text), atSeconds));
+  const signature = sign(cosignedBytes(text, atSeconds));
   return { name: key.name, bytes: concatBytes(noteKeyId(key), timeBytes(atSeconds), signature) };
 }
 
@@ -143,7 +148,7 @@ function checkLine(text: string, key: NoteKey, bytes: Uint8Array, verify: Verify
   const timed = key.kind === 'witness';
   if (bytes.length !== (timed ? 72 : 64)) return refuse(`the signature of ${key.name} has an impossible length`);
   const atSeconds = timed ? readTime(bytes) : null;
-  const message = atSeconds === null ? noteText(text) : cosignedBytes(noteText(text), atSeconds);
+  const message = atSeconds === null ? noteText(text) : cosignedBytes(text, atSeconds);
   if (!verify(key.publicKey, message, timed ? bytes.subarray(8) : bytes)) {
     return refuse(`the signature of ${key.name} does not verify`);
   }
@@ -161,10 +166,6 @@ function readLine(line: string): NewNoteSignature {
 function noteText(text: string): Uint8Array {
   if (!text.endsWith('\n')) throw new RangeError("a note's text ends with a line end");
   return utf8Bytes(text);
-}
-
-function cosignedBytes(text: Uint8Array, atSeconds: number): Uint8Array {
-  return concatBytes(utf8Bytes(`cosignature/v1\ntime ${atSeconds}\n`), text);
 }
 
 function typedKey(key: NoteKey): Uint8Array {

@@ -34,6 +34,7 @@ const OPEN_BY_VALUE: { readonly [file: string]: string } = {
 const WORKER_COMMANDS: { readonly [file: string]: string } = {
   'client/cli/dev.ts': 'starts the dev stack',
   'client/cli/worker.ts': 'runs a worker',
+  'client/cli/witness.ts': 'runs a witness',
   'client/cli/doctor.ts': 'looks at what a worker would find',
 };
 /** Packages that pure rooms may import. */

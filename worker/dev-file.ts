@@ -22,6 +22,8 @@ export interface DevFile extends ProcessRef {
   readonly temporal?: { readonly address: string; readonly namespace: string; readonly ui: string | null };
   readonly postgres?: { readonly url: string };
   readonly mail?: { readonly smtp: string; readonly directory: string | null };
+  /** Its URL and its public key, as verifiers want it. */
+  readonly witness?: { readonly url: string; readonly key: string };
   readonly worker: { readonly pid: number } | null;
   readonly children: readonly DevChild[];
   /** ISO 8601. */

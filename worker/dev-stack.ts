@@ -10,6 +10,7 @@ import type { Child } from './children.ts';
 import { claimDevFile, prepareStateDirectory, stateTrouble, STATE_DIRECTORY } from './dev-file.ts';
 import type { DevChild, DevFile, DevFileHandle } from './dev-file.ts';
 import { devDatabaseDirectory, devPassword } from './dev-state.ts';
+import { startDevWitness } from './dev-witness.ts';
 import { superviseWorker } from './dev-worker.ts';
 import type { DevWorker, WorkerEvent } from './dev-worker.ts';
 import { findConfig } from './load-config.ts';
@@ -220,6 +221,7 @@ class Stack {
       if (asked !== undefined) throw new ActGuardError('CONFIG_INVALID', `there is no configuration at \`${asked}\``);
       return this.say('no actguard.config.ts here: running without a worker');
     }
+    await this.startWitness();
     this.worker = superviseWorker({
       stateDirectory: this.state,
       configPath,
@@ -232,6 +234,14 @@ class Stack {
       },
     });
     await this.worker.started;
+  }
+
+  private async startWitness(): Promise<void> {
+    const { url, key, child } = await startDevWitness(this.state);
+    this.watchOver(child);
+    this.stops.push({ order: 1, stop: () => child.stop() });
+    await this.remember(child, 'SIGTERM');
+    await this.file.update({ witness: { url, key } });
   }
 
   private remember(child: Child, signal: NodeJS.Signals): Promise<void> {

@@ -27,6 +27,7 @@ import { startJanitor } from './janitor.ts';
 import { smtpMailer } from './mailer.ts';
 import { scrubOutput } from './scrub-output.ts';
 import { openSecrets, secretVariables } from './secrets.ts';
+import { type Sealing, startSealer } from './sealer.ts';
 import { checkSearchAttributes } from './search-attributes.ts';
 import { untilReachable } from './until-reachable.ts';
 
@@ -54,6 +55,8 @@ export interface WorkerOptions {
   /** Set on a dev stack: the origin of its approval page, `http://localhost:8400`. */
   readonly pageUrl?: string | null;
   readonly taskQueue?: string;
+  /** Set where the sealing key is: this worker seals the ledger, too. */
+  readonly sealing?: Sealing | null;
   readonly workflowBundle?: WorkflowBundle;
   /** Stops the worker: polling ends at once, running tools finish. */
   readonly signal: AbortSignal;
@@ -126,6 +129,9 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       shutdownGraceTime: Math.max(...config.tools.map((t) => t.manifest.timeoutMs), 0) + SHUTDOWN_MARGIN_MS,
       maxConcurrentActivityTaskExecutions: 100,
     });
+    const sealer = options.sealing
+      ? await startSealer(options.sealing, { ...options, connection, deps, workflowBundle: workflows.bundle })
+      : null;
     workflows.loaded();
     await startJanitor(connection, options.temporal.namespace, options.taskQueue ?? TASK_QUEUE);
     const stop = (): void => worker.shutdown();
@@ -134,7 +140,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const running = worker.run();
     polling = setInterval(() => void policySets.poll().catch(() => undefined), POLICY_POLL_MS); // away: claims say it
     options.onReady?.();
-    await running;
+    await Promise.all([running, sealer?.stopped]);
   } finally {
     restoreOutput();
     clearInterval(polling);

@@ -27,3 +27,13 @@ export const TASK_QUEUE = 'actguard';
 export function janitorIdOf(taskQueue: string): string {
   return taskQueue === TASK_QUEUE ? 'actguard-janitor' : `actguard-janitor-${taskQueue}`;
 }
+
+/** The task queue of the sealer: polled only where the sealing key is. */
+export function sealerQueueOf(taskQueue: string): string {
+  return `${taskQueue}-sealer`;
+}
+
+/** The one workflow that seals the ledger. */
+export function sealerIdOf(taskQueue: string): string {
+  return sealerQueueOf(taskQueue);
+}

@@ -5,6 +5,7 @@ export { agentRun } from './agent-run.ts';
 export { budgetAccount } from './budget-account.ts';
 export { command } from './command.ts';
 export { janitor } from './janitor.ts';
+export { sealer } from './sealer.ts';
 export { session } from './session.ts';
 export { Governor } from './governor.ts';
 export { LongHistory } from './governed-run.ts';

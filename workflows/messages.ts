@@ -6,6 +6,8 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { ModelOutcome } from '../activities/reservation-types.ts';
 import type { AccountAnswer } from '../activities/account-types.ts';
 import type { AccountState } from '../governance/account.ts';
+
+import type { SealTrouble, SealedHead } from '../activities/seal-types.ts';
 import type { Amount, CallResult, Limit, Usage } from '../governance/call.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
@@ -173,3 +175,19 @@ export interface AccountCommand {
 export const accountUpdate = defineUpdate<AccountAnswer, [AccountCommand]>('change');
 /** What the account's workflow holds; null: no command was carried out yet. */
 export const accountQuery = defineQuery<AccountState | null>('account');
+
+/** A signed command, verb `recover`, to the sealer: go on from what the database holds. */
+export const recoverSignal = defineSignal<[CommandSignal]>('recover');
+
+/** Answer of the `sealed` query. */
+export interface SealerState {
+  readonly v: 1;
+  /** The last head that was sealed, as remembered outside the database. */
+  readonly last: SealedHead | null;
+  /** Set: nothing is sealed and everything is frozen until a signed `recover`. */
+  readonly trouble: SealTrouble | null;
+  /** Why the last `recover` did not count. */
+  readonly refused: string | null;
+}
+
+export const sealedQuery = defineQuery<SealerState>('sealed');

@@ -5,9 +5,13 @@ language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare e jsonb; new_id bigint;
 begin
   for e in select value from jsonb_array_elements(p_entries) loop
-    insert into entries (tenant, run, key, kind, seq, call, body)
-    values (e->>'tenant', coalesce(e->>'run', ''), e->>'key', e->>'kind', (e->>'seq')::int, e->>'call', convert_to(e->>'body', 'UTF8'))
-    on conflict (run, tenant, key) do nothing returning id into new_id;
+    -- one statement: the entry and its place among those that wait to be sealed
+    with kept as (
+      insert into entries (tenant, run, key, kind, seq, call, body)
+      values (e->>'tenant', coalesce(e->>'run', ''), e->>'key', e->>'kind', (e->>'seq')::int, e->>'call', convert_to(e->>'body', 'UTF8'))
+      on conflict (run, tenant, key) do nothing returning id
+    )
+    insert into ledger_pending (entry_id) select id from kept returning entry_id into new_id;
     if new_id is not null and jsonb_typeof(e->'content') = 'object' then
       insert into entry_contents (entry_id, content) values (new_id, e->'content');
     end if;

@@ -13,6 +13,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['init'], () => import('./init.ts')],
   [['dev'], () => import('./dev.ts')],
   [['worker'], () => import('./worker.ts')],
+  [['witness'], () => import('./witness.ts')],
   [['doctor'], () => import('./doctor.ts')],
   [['approvals'], () => import('./approvals.ts')],
   [['approve', 'reject'], () => import('./approve.ts')],

@@ -7,13 +7,17 @@ import { ActGuardError, isActGuardError } from '../../governance/errors.ts';
 import type { DevFile } from '../../worker/dev-file.ts';
 import { devFilePath } from '../../worker/dev-file.ts';
 import type { WorkerMessage } from '../../worker/dev-worker.ts';
+import { devSealing, sealingFromEnvironment } from '../../worker/sealing.ts';
 import { loadConfig } from '../../worker/load-config.ts';
 import type { WorkerOptions } from '../../worker/worker.ts';
 import { jsonLog, runWorker } from '../../worker/worker.ts';
 import type { Io } from './io.ts';
 
 /** Where a worker connects to. */
-type Place = Pick<WorkerOptions, 'temporal' | 'databaseUrl' | 'smtpUrl' | 'devDirectory' | 'modelReplayUrl'>;
+type Place = Pick<
+  WorkerOptions,
+  'temporal' | 'databaseUrl' | 'smtpUrl' | 'devDirectory' | 'modelReplayUrl' | 'sealing'
+>;
 
 /** Registers the command. */
 export function register(program: Command, io: Io): void {
@@ -60,6 +64,7 @@ function placeFromDevStack(directory: string): Place {
     smtpUrl: file.mail?.smtp ?? null,
     devDirectory: directory,
     modelReplayUrl: process.env['ACTGUARD_MODEL_REPLAY_URL'] ?? null,
+    sealing: devSealing(directory, file),
   };
 }
 
@@ -88,6 +93,7 @@ function placeFromEnvironment(): Place {
     smtpUrl: process.env['ACTGUARD_SMTP_URL'] ?? null,
     devDirectory: null,
     modelReplayUrl: null,
+    sealing: sealingFromEnvironment(process.env),
   };
 }
 

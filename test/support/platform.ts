@@ -7,7 +7,7 @@ import type { Database } from '../../activities/deps.ts';
 import { connect, type ActGuard } from '../../client/index.ts';
 import { defineAgent, defineConfig, type Config, type Tool } from '../../define/index.ts';
 import type { ConfigOptions } from '../../define/types.ts';
-import { jsonLog, runWorker } from '../../worker/worker.ts';
+import { type WorkerOptions, jsonLog, runWorker } from '../../worker/worker.ts';
 import { makeBundle } from '../../worker/bundle.ts';
 import { freshDatabase } from './database.ts';
 import { temporalAddress } from './temporal.ts';
@@ -34,6 +34,7 @@ export interface PlatformOptions {
   readonly modelReplayUrl?: string;
   /** Default: one of its own. */
   readonly taskQueue?: string;
+  readonly sealing?: WorkerOptions['sealing'];
   readonly config?: {
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
@@ -68,6 +69,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
         devDirectory: directory,
         modelReplayUrl: options.modelReplayUrl ?? null,
         taskQueue,
+        sealing: options.sealing ?? null,
         workflowBundle,
         signal: stop.signal,
         log: (level, message, data) => {

@@ -1,0 +1,63 @@
+-- Reading the sealed ledger.
+
+-- Hashes of perfect subtrees, level 0 are leaves; in the order that they were asked for, null where there is none.
+create or replace function actguard.ledger_node_hashes(p_levels int[], p_indexes bigint[]) returns table (hash bytea)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select case when w.level = 0 then (select l.hash from ledger_leaves l where l.idx = w.idx)
+    else (select n.hash from ledger_nodes n where n.level = w.level and n.idx = w.idx) end
+  from unnest(p_levels, p_indexes) with ordinality as w (level, idx, i) order by w.i
+$$;
+
+-- A checkpoint as JSON: the latest, the smallest that holds so many leaves, or the latest that a witness signed.
+create or replace function actguard.ledger_checkpoint(p jsonb) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('size', size, 'note', note, 'cosigned', cosigned, 'sealedAtMs', ms(sealed_at))
+  from ledger_checkpoints
+  where (p->>'atLeast' is null or size >= (p->>'atLeast')::bigint)
+    and (not coalesce((p->>'cosigned')::boolean, false) or cosigned)
+  order by case when p->>'first' is null then -size else size end limit 1
+$$;
+
+-- A page of the sealed ledger in the tree's order: index, leaf hash and, where it is asked for, the bytes.
+create or replace function actguard.ledger_page(p_from bigint, p_to bigint, p_tenant text default null)
+returns table (idx bigint, entry bigint, hash bytea, body bytea, tenant text, content jsonb)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select l.idx, l.entry_id, l.hash, case when p_tenant is null or e.tenant = p_tenant then e.body end, e.tenant,
+    case when p_tenant is null or e.tenant = p_tenant then c.content end
+  from ledger_leaves l left join entries e on e.id = l.entry_id left join entry_contents c on c.entry_id = e.id
+  where l.idx >= p_from and l.idx < p_to order by l.idx
+$$;
+
+-- How many entries wait to be sealed, and since when the oldest does, in milliseconds of the database's clock.
+create or replace function actguard.ledger_waiting() returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('count', count(*), 'oldestMs', ms(min(e.inserted_at)), 'nowMs', ms(clock_timestamp()))
+  from ledger_pending p join entries e on e.id = p.entry_id
+$$;
+
+-- The ledger is not what was sealed: everything is frozen. Its value is not the one of `freeze all`, so that a thaw does
+-- not lift it: a signed recover does.
+create or replace function actguard.ledger_broken(p jsonb) returns void
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('actguard:control:*', 0));
+  insert into freezes (tenant, scope, value, set_by, reason) values ('*', 'all', 'ledger', 'sealer', p->>'reason')
+  on conflict (tenant, scope, value) do nothing;
+  if found then perform append_entries(p->'entries'); end if;
+end $$;
+
+-- A verified recover: 'ok', 'used', 'expired'. Only roots of the configuration recover, no row here stands for them.
+create or replace function actguard.ledger_recovered(p jsonb) returns text
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare c command_nonces;
+begin
+  perform pg_advisory_xact_lock(hashtextextended('actguard:control:*', 0));
+  select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
+  if found then return case when c.delivery = p->>'delivery' then 'ok' else 'used' end; end if;
+  if to_timestamp((p->>'expMs')::bigint / 1000.0) <= clock_timestamp() then return 'expired'; end if;
+  insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
+  values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
+  delete from freezes where tenant = '*' and scope = 'all' and value = 'ledger';
+  perform append_entries(p->'entries');
+  return 'ok';
+end $$;

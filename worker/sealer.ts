@@ -37,7 +37,7 @@ export function sealActivities(deps: SealerDeps & { readonly trust: Deps }): Sea
     try {
       return await work();
     } catch (error) {
-      throw toFailure(error, (text) => deps.trust.known.text(text));
+      throw toFailure(error, deps.trust.known);
     }
   };
   return {

@@ -4,7 +4,7 @@ import { disguisesOf } from '../governance/disguise.ts';
 import type { Json } from '../governance/json.ts';
 import { leavesOf, type Leaf } from '../governance/leaves.ts';
 import { HARMLESS, type Concern } from '../governance/provenance.ts';
-import { gramsOf, holdsAll, seedOf } from '../governance/taint.ts';
+import { gramsOf, holds, piecesOf, seedOf } from '../governance/taint.ts';
 import { partsOf } from '../governance/targets.ts';
 import type { StoredResult } from './claim.ts';
 import type { Deps } from './deps.ts';
@@ -49,10 +49,10 @@ function sourceOf({ argument, value, origin, about, calls }: Concern, found: rea
 function leafWith(value: string, result: StoredResult | null): Leaf | null {
   const output = (result?.output ?? result?.error ?? null) as Json;
   const seed = seedOf('');
-  const forms = [...disguisesOf(value), ...partsOf(value)];
+  const pieces = piecesOf(seed, [...disguisesOf(value), ...partsOf(value)]);
   const holding = leavesOf(null, output).filter((leaf) => {
     const grams = leaf.says === 'name' ? null : gramsOf(seed, [String(leaf.value)]);
-    return grams !== null && forms.some((form) => holdsAll(grams, seed, form));
+    return grams !== null && holds(grams, pieces);
   });
   return holding.find((leaf) => String(leaf.value) !== value) ?? holding[0] ?? null;
 }

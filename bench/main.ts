@@ -1,15 +1,18 @@
 /** `npm run bench`: measures, compares with a baseline of the same run, asserts nothing. */
 import { benchBudget } from './budget.ts';
+import { benchPolicy } from './policy.ts';
 import { benchSpine } from './spine.ts';
 
-const USAGE = `npm run bench -- [spine|budget] [--kill] [--output json]
+const USAGE = `npm run bench -- [spine|budget|policy] [--kill] [--output json]
 
   spine    what governing a call costs beside a bare activity (default)
   budget   whether a tenant's budget holds under a thousand runs; --kill: workers die and runs are terminated meanwhile
+  policy   what a decision and its guards cost
 `;
 const BENCHES: { readonly [name: string]: (words: readonly string[]) => Promise<object> } = {
   spine: benchSpine,
   budget: benchBudget,
+  policy: benchPolicy,
 };
 
 const words = process.argv.slice(2);

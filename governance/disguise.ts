@@ -23,15 +23,22 @@ export function disguisesOf(value: string): string[] {
   return [...found].filter((text) => text !== '');
 }
 
+/** A text with its codes of characters read (percent, HTML, backslash), where it has some. */
+export function uncoded(text: string): string[] {
+  const found: string[] = [];
+  if (/%[0-9a-f]{2}/i.test(text)) found.push(percentDecoded(text));
+  if (/&#x?[0-9a-f]+;/i.test(text)) found.push(entitiesDecoded(text));
+  if (/\\[ux][0-9a-f]{2}/i.test(text)) found.push(escapesDecoded(text));
+  return found.filter((decoded) => decoded !== text);
+}
+
 /** What stands encoded in a text: percent, base64, hex, codes of characters; only what decodes to readable text. */
 export function decodingsOf(text: string): string[] {
   const found: string[] = [];
   const keep = (decoded: string | null): void => {
     if (decoded !== null && decoded !== text && decoded.trim() !== '') found.push(decoded);
   };
-  if (/%[0-9a-f]{2}/i.test(text)) keep(percentDecoded(text));
-  if (/&#x?[0-9a-f]+;/i.test(text)) keep(entitiesDecoded(text));
-  if (/\\[ux][0-9a-f]{2}/i.test(text)) keep(escapesDecoded(text));
+  for (const decoded of uncoded(text)) keep(decoded);
   for (const [run] of text.matchAll(/(?:[0-9a-f]{2}[\s:,-]?){4,}/gi)) {
     const digits = run.replace(/[^0-9a-f]/gi, '');
     keep(readable(Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16))));
@@ -65,7 +72,7 @@ function base64Cores(bytes: Uint8Array): string[] {
   });
 }
 
-function percentDecoded(text: string): string | null {
+function percentDecoded(text: string): string {
   return text.replace(/(?:%[0-9a-f]{2})+/gi, (run) => {
     const bytes = Uint8Array.from(run.match(/[0-9a-f]{2}/gi) ?? [], (pair) => parseInt(pair, 16));
     return readable(bytes) ?? run;

@@ -4,6 +4,7 @@
  */
 import type { Fact } from './call.ts';
 import { destinationsIn } from './destination.ts';
+import { uncoded } from './disguise.ts';
 import type { Json, JsonObject } from './json.ts';
 import { leavesOf, type Leaf } from './leaves.ts';
 import { privateTokens, worse, type Origin, type Seen } from './provenance.ts';
@@ -40,6 +41,8 @@ const MIN_NUMBER_DIGITS = 2;
 interface Heap {
   readonly tokens: Set<string>;
   readonly texts: string[];
+  /** Behind the texts: a value that is split over two fields has no name of a field in it. */
+  readonly names: string[];
   words: boolean;
 }
 
@@ -58,7 +61,7 @@ export function outputRows(
 ): ProvenanceRow[] {
   const heaps = new Map<Seen['level'], Heap>();
   const heapOf = (level: Seen['level']): Heap => {
-    const heap = heaps.get(level) ?? { tokens: new Set<string>(), texts: [], words: false };
+    const heap = heaps.get(level) ?? { tokens: new Set<string>(), texts: [], names: [], words: false };
     heaps.set(level, heap);
     return heap;
   };
@@ -79,7 +82,7 @@ export function outputRows(
 export function errorRows(tool: Pick<ToolManifest, 'trust'>, message: string, run: RunSalt): ProvenanceRow[] {
   if (tool.trust.output === 'trusted') return [];
   const level = tool.trust.output;
-  return rowsOf(new Map([[level, { tokens: new Set<string>(), texts: [message], words: true }]]), run);
+  return rowsOf(new Map([[level, { tokens: new Set<string>(), texts: [message], names: [], words: true }]]), run);
 }
 
 /** The row of a call's arguments: the model's words count as the user's as long as it has seen nothing untrusted (PV6). */
@@ -97,7 +100,7 @@ export function argumentRows(
       tokens.add(tokenOf(found.kind, found.value));
     }
   }
-  return rowsOf(new Map([['user', { tokens, texts: [], words: true }]]), run);
+  return rowsOf(new Map([['user', { tokens, texts: [], names: [], words: true }]]), run);
 }
 
 /** Whether what a call proved was looked up by what a stranger named (FA3); kinds of declassified fields are not. */
@@ -145,7 +148,7 @@ function put(
       const number = typeof leaf.value === 'number';
       if (number && text.length < MIN_NUMBER_DIGITS) return;
       const heap = heapOf('untrusted');
-      heap.texts.push(text);
+      (leaf.says === 'name' ? heap.names : heap.texts).push(text);
       heap.words ||= !number && leaf.says !== 'date' && text !== '';
       return;
     }
@@ -165,7 +168,8 @@ function rowsOf(heaps: ReadonlyMap<Seen['level'], Heap>, { salt, seed }: RunSalt
   return [...heaps].flatMap(([level, heap]) => {
     const tokens = new Uint8Array(heap.tokens.size * TOKEN_BYTES);
     [...heap.tokens].forEach((token, i) => tokens.set(tokenHash(salt, token), i * TOKEN_BYTES));
-    const grams = heap.texts.length === 0 ? null : gramsOf(seed, heap.texts);
+    const plain = [...heap.texts, ...heap.names];
+    const grams = plain.length === 0 ? null : gramsOf(seed, [...plain, ...plain.flatMap(uncoded)]);
     const kept = grams === null || isEmpty(grams) ? null : packGrams(grams);
     if (tokens.length === 0 && kept === null && !heap.words) return [];
     return [{ level, words: heap.words, tokens, grams: kept }];

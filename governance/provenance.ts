@@ -6,7 +6,7 @@ import type { LiveFact } from './call.ts';
 import { disguisesOf, decodingsOf } from './disguise.ts';
 import type { JsonObject } from './json.ts';
 import { isQuestioned, partsOf, type Target } from './targets.ts';
-import { holdsAll, repeats, type Grams, type Seed } from './taint.ts';
+import { holds, piecesOf, repeats, type Grams, type Seed } from './taint.ts';
 import type { ToolManifest } from './tool.ts';
 import { namedIn, soughtTokens, type Words } from './vouch.ts';
 
@@ -185,8 +185,8 @@ export function isClean(seen: readonly Seen[]): boolean {
 function tainting(value: string, seed: Seed, seen: readonly Seen[], level: Seen['level']): string[] {
   const rows = seen.filter((row) => row.level === level && row.grams !== null);
   if (rows.length === 0) return [];
-  const forms = [...disguisesOf(value), ...partsOf(value)];
-  return rows.filter(({ grams }) => grams !== null && forms.some((form) => holdsAll(grams, seed, form))).map((row) => row.call); // prettier-ignore
+  const pieces = piecesOf(seed, [...disguisesOf(value), ...partsOf(value)]);
+  return rows.filter(({ grams }) => grams !== null && holds(grams, pieces)).map((row) => row.call);
 }
 
 /** What of something private stands in the texts of a call that leaves the house. null: the rows are needed. */

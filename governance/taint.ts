@@ -53,11 +53,14 @@ export type Grams =
  */
 export function gramsOf(seed: Seed, texts: readonly string[]): Grams {
   const long = texts.reduce((sum, text) => sum + text.length, 0) > MAX_LISTED_GRAMS;
-  const bits = long ? new Uint8Array(GRAM_VALUES / 8) : null;
-  const listed = new Set<number>();
+  const bits = long ? new Uint8Array(GRAM_VALUES / 8) : marks;
+  const listed: number[] = [];
   const add = (gram: number): void => {
-    if (bits) bits[gram >> 3] = (bits[gram >> 3] ?? 0) | (1 << (gram & 7));
-    else listed.add(gram);
+    const [at, bit] = [gram >> 3, 1 << (gram & 7)];
+    const before = bits[at] ?? 0;
+    if ((before & bit) !== 0) return;
+    bits[at] = before | bit;
+    if (!long) listed.push(gram);
   };
   let tail = '';
   for (const text of texts) {
@@ -66,16 +69,42 @@ export function gramsOf(seed: Seed, texts: readonly string[]): Grams {
     tail = bones.slice(1 - GRAM);
     for (const short of shortRuns(text)) add(hashShort(seed, short));
   }
-  return bits ? { kind: 'bits', bits } : { kind: 'list', list: Uint32Array.from(listed).sort() };
+  if (long) return { kind: 'bits', bits };
+  for (const gram of listed) marks[gram >> 3] = 0;
+  return { kind: 'list', list: Uint32Array.from(listed).sort() };
 }
 
-/** Whether all pieces of a value are there; false for a value without letters and digits. */
-export function holdsAll(grams: Grams, seed: Seed, value: string): boolean {
-  const bones = skeleton(value);
-  if (bones.length === 0) return false;
-  if (bones.length < GRAM) return has(grams, hashShort(seed, bones));
-  for (let i = 0; i + GRAM <= bones.length; i += 1) if (!has(grams, hashGram(seed, bones, i))) return false;
-  return true;
+/** Which pieces of a text were listed already; all zero between two uses. */
+const marks = new Uint8Array(GRAM_VALUES / 8);
+
+/** A value's pieces, made once and looked for in many texts. Every one of a group has to be there; any group will do. */
+export type Pieces = readonly (readonly number[])[];
+
+/** The pieces of a value's forms; a form without letters and digits has none and is never found. */
+export function piecesOf(seed: Seed, forms: Iterable<string>): Pieces {
+  const groups: number[][] = [];
+  const seen = new Set<string>();
+  for (const form of forms) {
+    const bones = skeleton(form);
+    if (bones.length === 0 || (bones.length >= GRAM && seen.has(bones))) continue;
+    seen.add(bones);
+    if (bones.length < GRAM) {
+      groups.push(
+        [hashShort(seed, bones)],
+        [...shortRuns(form)].map((run) => hashShort(seed, run)),
+      );
+      continue;
+    }
+    const group: number[] = [];
+    for (let i = 0; i + GRAM <= bones.length; i += 1) group.push(hashGram(seed, bones, i));
+    groups.push(group);
+  }
+  return groups;
+}
+
+/** Whether all pieces of one of the forms are there. */
+export function holds(grams: Grams, pieces: Pieces): boolean {
+  return pieces.some((group) => group.length > 0 && group.every((gram) => has(grams, gram)));
 }
 
 /** Whether a text repeats so many letters in a row (at least) of what the pieces were made from. */

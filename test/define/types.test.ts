@@ -81,6 +81,19 @@ test('a list proves fields of its items', () => {
   expect(refusal(() => defineTool({ ...common, proves: { length: 'order' } }))).toContain('length');
 });
 
+test('PV1 PV4 trust options name fields of the tool, for the compiler and when it runs', () => {
+  const execute = ({ orderId }: { orderId: string }) => ({ id: orderId, totalCents: 1 });
+  const common = { ...base, inputSchema: orderId, outputSchema: order, execute };
+  // @ts-expect-error ref is no field of the output
+  expect(refusal(() => defineTool({ ...common, outputTrust: { ref: 'trusted' } }))).toContain('ref');
+  // @ts-expect-error amount is no argument
+  expect(refusal(() => defineTool({ ...common, argumentTrust: { amount: 'deny' } }))).toContain('amount');
+  // @ts-expect-error ref is no field of the output
+  expect(refusal(() => defineTool({ ...common, declassify: { ref: 'x' } }))).toContain('ref');
+  const all = { outputTrust: { id: 'trusted' }, private: ['totalCents'], argumentTrust: { orderId: 'user' } } as const;
+  expect(refusal(() => defineTool({ ...common, ...all }))).toBe('');
+});
+
 test('options that nothing enforces yet are not in the types', () => {
   const common = { ...base, inputSchema: orderId, execute: () => null };
   // @ts-expect-error not enforced yet

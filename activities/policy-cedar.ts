@@ -45,6 +45,11 @@ export class CedarSet {
     this.#policies = Object.fromEntries(policies);
   }
 
+  /** What it decides by: id -> text. */
+  get policies(): { readonly [id: string]: string } {
+    return this.#policies;
+  }
+
   /** Cedar's answer to a request that is checked against the schema. Never throws. */
   decide(request: CedarRequest): CedarAnswer {
     try {

@@ -11,6 +11,7 @@ import { type WorkerOptions, jsonLog, runWorker } from '../../worker/worker.ts';
 import { makeBundle } from '../../worker/bundle.ts';
 import { freshDatabase } from './database.ts';
 import { temporalAddress } from './temporal.ts';
+import './check-decisions.ts';
 
 export interface Platform {
   readonly actguard: ActGuard;

@@ -1,0 +1,67 @@
+/** A second implementation of Cedar (cedar-go, test/cedar-go/main.go): built once, asked with decisions, answers its own. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { CedarAnswer } from '../../activities/policy-cedar.ts';
+import type { CedarRequest } from '../../activities/policy-request.ts';
+
+const SOURCE = fileURLToPath(new URL('../cedar-go/', import.meta.url));
+
+/** A decision of ours. */
+export interface MadeDecision {
+  /** id -> text */
+  readonly policies: { readonly [id: string]: string };
+  readonly request: CedarRequest;
+  readonly answer: CedarAnswer;
+}
+
+interface Theirs {
+  readonly decision: 'allow' | 'deny';
+  readonly reasons: readonly string[];
+  /** Policies that erred. */
+  readonly errors: readonly string[];
+}
+
+let program: string | undefined;
+
+/** Whether Go is here to build it. */
+export function hasGo(): boolean {
+  return spawnSync('go', ['version']).status === 0;
+}
+
+/**
+ * Decisions that the second implementation makes otherwise, a line each. It has no schema: a request that ours refuses
+ * as invalid is not compared, a policy that errs is.
+ */
+export function disagreements(made: readonly MadeDecision[]): string[] {
+  const compared = made.filter(({ answer }) => answer.kind !== 'error' || answer.message.includes('policy `'));
+  if (compared.length === 0) return [];
+  const input = compared.map(({ policies, request }) => JSON.stringify({ policies, request })).join('\n');
+  const done = spawnSync((program ??= build()), [], { input, encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 });
+  if (done.status !== 0) throw new Error(`cedar-go: ${done.stderr || String(done.error)}`);
+  const answers = done.stdout.trimEnd().split('\n');
+  if (answers.length !== compared.length) throw new Error(`cedar-go answered ${answers.length} of ${compared.length}`);
+  return compared.flatMap(({ answer, request }, index) => {
+    const theirs = JSON.parse(answers[index] ?? '') as Theirs;
+    const ours = answer.kind === 'error' ? 'error' : `${answer.kind} by ${[...answer.reasons].sort().join(', ')}`;
+    const said = theirs.errors.length > 0 ? 'error' : `${theirs.decision} by ${theirs.reasons.join(', ')}`;
+    return ours === said ? [] : [`ours: ${ours}; cedar-go: ${said}; ${JSON.stringify(request)}`];
+  });
+}
+
+function build(): string {
+  const digest = createHash('sha256');
+  for (const file of ['main.go', 'go.mod', 'go.sum']) digest.update(readFileSync(join(SOURCE, file)));
+  const folder = join(tmpdir(), 'actguard-cedar-go');
+  const file = join(folder, digest.digest('hex').slice(0, 16));
+  if (existsSync(file)) return file;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  // another test may build it at the same moment: the name appears when the program is whole
+  const own = `${file}.${process.pid}`;
+  execFileSync('go', ['build', '-o', own, '.'], { cwd: SOURCE, stdio: 'pipe' });
+  renameSync(own, file);
+  return file;
+}

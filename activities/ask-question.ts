@@ -117,6 +117,7 @@ async function prepare(
       continuedFrom: null,
       tenant: grant.principal.tenant,
       call: input.call,
+      after: null,
       seq: question.seq,
       tool: tool.name,
       effect: tool.manifest.effect,

@@ -75,6 +75,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     continuedFrom: input.continuedFrom ?? null,
     tenant: grant.principal.tenant,
     call: input.call,
+    after: input.after ?? null,
     seq: input.seq,
     tool: tool.name,
     effect: tool.manifest.effect,

@@ -14,6 +14,8 @@ export interface ClaimRequest {
   readonly continuedFrom: string | null;
   readonly tenant: string;
   readonly call: string;
+  /** A call that the run saw recorded; null: none yet. */
+  readonly after: string | null;
   readonly seq: number;
   readonly tool: string;
   readonly effect: 'read' | 'write';
@@ -73,7 +75,7 @@ export type ClaimAnswer =
   | { kind: 'ok' }
   | { kind: 'own'; state: 'succeeded' | 'failed'; result: StoredResult }
   | { kind: 'busy'; leaseLeftMs: number }
-  | { kind: 'run'; problem: 'unknown' | 'closed' | 'reset' }
+  | { kind: 'run'; problem: 'unknown' | 'closed' | 'reset' | 'restored' }
   | { kind: 'frozen'; freeze: { scope: string; value: string; by: string; reason: string } }
   /** Another set is active than the one it was decided under. */
   | { kind: 'policies' }

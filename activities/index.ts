@@ -25,11 +25,12 @@ import { changePolicies } from './policy-activate.ts';
 import { SeenByRuns } from './provenance.ts';
 import { record } from './record.ts';
 import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
+import { commandRun } from './run-command.ts';
 import { applyResolve } from './resolve.ts';
 import { tellRun, temporalEyes } from './temporal.ts';
 import type { ReservationActivities } from './reservation-types.ts';
 import type { Activities, RunInput } from './types.ts';
-import type { FreezeActivities, PolicyActivities } from './request-types.ts';
+import type { FreezeActivities, PolicyActivities, RunCommandActivities } from './request-types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {
@@ -52,7 +53,13 @@ export function shareCalls(deps: Deps): CallShared {
 /** The activities of a worker. */
 export function createActivities(
   deps: Deps,
-): Activities & FreezeActivities & PolicyActivities & ReservationActivities & AccountActivities & JanitorActivities {
+): Activities &
+  FreezeActivities &
+  PolicyActivities &
+  ReservationActivities &
+  AccountActivities &
+  JanitorActivities &
+  RunCommandActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -96,6 +103,7 @@ export function createActivities(
         if (deps.policySets) return changePolicies(deps, deps.policySets, input);
         return Promise.resolve({ kind: 'rejected', reason: 'this worker has no policy sets of a database' });
       }),
+    commandRun: (input) => guarded(() => commandRun(shared, input, temporalEyes, tellRun)),
     sweep: () => guarded(() => sweep(shared, temporalEyes)),
     askQuestion: (input) => guarded((info) => askQuestion(shared, input, info, tellRun)),
     notify: (input) => guarded(() => notify(deps, input)),

@@ -58,16 +58,18 @@ export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): 
 }
 
 /** Why a run may not act: it ended, was reset, or is not known. */
-export function runRefusal(problem: 'unknown' | 'closed' | 'reset', run: string): Denial {
+export function runRefusal(problem: 'unknown' | 'closed' | 'reset' | 'restored', run: string): Denial {
   if (problem === 'closed') return deny('CONFLICT', 'the run has ended', 'start a new run', { run });
-  return deny(
-    'FROZEN',
-    problem === 'reset'
-      ? 'this run was reset in Temporal or the database was restored: what it did before cannot be done again from here'
-      : 'this run is not in the database: it was restored from an older copy',
-    'stop; an operator has to look at the ledger and start a new run',
-    { scope: 'run', value: run, by: 'actguard', reason: problem },
-  );
+  const why = {
+    reset: 'this run was reset in Temporal: what it did before stands in the database and is not done again',
+    restored: 'the database was restored from an older copy: calls that this run has made are missing from it',
+    unknown: 'this run is not in the database: it was restored from an older copy',
+  };
+  const hint =
+    problem === 'unknown'
+      ? 'stop; an operator has to look at the ledger and start a new run'
+      : `stop; an operator has to look at the ledger, then: actguard recover ${run} --reason "..."`;
+  return deny('FROZEN', why[problem], hint, { scope: 'run', value: run, by: 'actguard', reason: problem });
 }
 
 function duplicateRefusal(answer: Extract<ClaimAnswer, { kind: 'duplicate' }>, prepared: Prepared): Denial {

@@ -67,6 +67,25 @@ export type PolicyResult =
     } & PolicyTarget)
   | { readonly kind: 'rejected'; readonly reason: string };
 
+/** A signed command about a run that is carried out without it: `resolve`, `recover`. */
+export interface RunCommandInput {
+  readonly v: 1;
+  readonly kind: 'run';
+  /** 16 bytes, hex: names the request. */
+  readonly nonce: string;
+  readonly run: string;
+  readonly envelope: Json;
+}
+
+export type RunCommandResult =
+  | { readonly kind: 'done'; readonly verb: 'resolve' | 'recover' | 'thaw' | 'topUp'; readonly by: string }
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls for runs. */
+export interface RunCommandActivities {
+  commandRun(input: RunCommandInput): Promise<RunCommandResult>;
+}
+
 /** What the workflow `command` calls for policies. */
 export interface PolicyActivities {
   changePolicies(input: PolicyInput): Promise<PolicyResult>;

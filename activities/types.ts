@@ -78,6 +78,8 @@ export interface OpenedModel {
 }
 
 export interface CallToolInput extends RunInput {
+  /** The last call that the run saw recorded: one that is missing says that the database was restored. */
+  readonly after?: string;
   /** The call's id in its run: the caller's own, or `c<seq>`. */
   readonly call: string;
   /** 1, 2, 3 … without gaps. */
@@ -239,7 +241,7 @@ export interface VerifyCommandInput extends RunInput {
 export type VerifyCommandResult =
   | {
       readonly kind: 'accepted';
-      readonly verb: 'thaw' | 'topUp' | 'resolve';
+      readonly verb: 'thaw' | 'topUp' | 'resolve' | 'recover';
       readonly person: string;
       readonly reason: string;
       readonly data: JsonObject;

@@ -39,6 +39,7 @@ export async function pairsPerSecond(
       ...{ argsDigest: 'd', token, leaseMs: LEASE_MS, settlesWithinMs: 1_000, key: null, rate: null, breaker: null },
       ...{
         approval: null,
+        after: null,
         keyTtlMs: null,
         receiver: null,
         policy: null,

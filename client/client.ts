@@ -2,7 +2,14 @@
 import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
 import type { Database } from '../activities/deps.ts';
-import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/request-types.ts';
+import type {
+  FreezeInput,
+  FreezeResult,
+  PolicyInput,
+  PolicyResult,
+  RunCommandInput,
+  RunCommandResult,
+} from '../activities/request-types.ts';
 import type { Agent } from '../define/types.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
@@ -109,7 +116,10 @@ export class ActGuard {
   /** Has a worker carry out a request that belongs to no run (client/freezes.ts, client/policies.ts). @internal */
   startCommand(input: FreezeInput): Promise<FreezeResult>;
   startCommand(input: PolicyInput): Promise<PolicyResult>;
-  startCommand(input: FreezeInput | PolicyInput): Promise<FreezeResult | PolicyResult> {
+  startCommand(input: RunCommandInput): Promise<RunCommandResult>;
+  startCommand(
+    input: FreezeInput | PolicyInput | RunCommandInput,
+  ): Promise<FreezeResult | PolicyResult | RunCommandResult> {
     return this.client.workflow.execute<typeof command>('command', {
       taskQueue: this.taskQueue,
       workflowId: commandIdOf(input.nonce),

@@ -8,6 +8,7 @@ export const ENTRY_KINDS = [
   'run.frozen',
   'run.thawed',
   'run.closed',
+  'run.recovered',
   'call.denied',
   'call.asked',
   'call.started',

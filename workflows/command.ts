@@ -1,10 +1,19 @@
 /** A request that belongs to no run: one activity checks it and carries it out, its answer is the workflow's result. */
 import { ApplicationFailure } from '@temporalio/workflow';
-import type { FreezeInput, FreezeResult, PolicyInput, PolicyResult } from '../activities/request-types.ts';
-import { freezing, policies } from './proxies.ts';
+import type {
+  FreezeInput,
+  FreezeResult,
+  PolicyInput,
+  PolicyResult,
+  RunCommandInput,
+  RunCommandResult,
+} from '../activities/request-types.ts';
+import { freezing, policies, runCommands } from './proxies.ts';
 
-/** Sets or lifts a freeze, activates policies. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
-export async function command(input: FreezeInput | PolicyInput): Promise<FreezeResult | PolicyResult> {
+/** Sets or lifts a freeze, activates policies, resolves and recovers. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
+export async function command(
+  input: FreezeInput | PolicyInput | RunCommandInput,
+): Promise<FreezeResult | PolicyResult | RunCommandResult> {
   if ((input as Partial<FreezeInput> | null | undefined)?.v !== 1) {
     throw ApplicationFailure.create({
       message: 'the input of this workflow cannot be read',
@@ -12,5 +21,6 @@ export async function command(input: FreezeInput | PolicyInput): Promise<FreezeR
       nonRetryable: true,
     });
   }
+  if (input.kind === 'run') return runCommands.commandRun(input);
   return input.kind === 'policies' ? policies.changePolicies(input) : freezing.changeFreeze(input);
 }

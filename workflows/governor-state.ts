@@ -76,6 +76,8 @@ export interface GovernorState {
   readonly rejectedMessages: number;
   /** The highest share of a limit that was reported: 0, 50, 80 or 100 per cent. */
   readonly reported: number;
+  /** The last call that was seen recorded. */
+  readonly lastCall?: string;
   /** Notifications that are not sent yet. */
   readonly unsent: readonly NotifyInput[];
 }

@@ -140,6 +140,7 @@ export class Governor extends GovernedRun {
     const activity = callToolActivity(tool, summary);
     return activity({
       ...this.baseInput(),
+      ...(this.state.lastCall === undefined ? {} : { after: this.state.lastCall }),
       call: open.call,
       seq: open.seq,
       tool: tool.name,
@@ -203,6 +204,7 @@ export class Governor extends GovernedRun {
     else this.state = step.settleCall(this.state, reserved, cost);
     if (result.kind === 'done') this.state = step.learn(this.state, step.factsOf(call, result), Date.now());
     this.state = step.removeOpen(this.state, call);
+    if (result.kind === 'failed' || result.repeats === undefined) this.state = { ...this.state, lastCall: call };
     this.noteSpend();
     if (result.kind === 'failed') return notStored(seq, { kind: 'failed', error: result.error, callId: call });
     const done: CallResult = { kind: 'done', output: result.output ?? null, callId: call };

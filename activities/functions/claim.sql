@@ -13,10 +13,19 @@ begin
   select * into r from runs where run = p->>'run';
   if r.run is null or r.temporal_run <> p->>'temporalRun' or r.status <> 'open' then
     v_text := check_run(p->>'run', p->>'temporalRun', p->>'continuedFrom');
-    if v_text <> 'ok' then return jsonb_build_object('kind', 'run', 'problem', v_text); end if;
+    if v_text <> 'ok' then
+      -- what it did before is still its own: a run that was reset, or has ended, does nothing new
+      return coalesce(own_result(p), jsonb_build_object('kind', 'run', 'problem', v_text));
+    end if;
     select * into r from runs where run = p->>'run';
   end if;
   if r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'run', 'problem', 'unknown'); end if;
+
+  if p->>'after' is not null and p->>'after' is distinct from r.accepted_gap
+      and not exists (select from calls where run = r.run and call = p->>'after') then
+    perform note_gap(r.run, p->>'after');
+    return jsonb_build_object('kind', 'run', 'problem', 'restored');
+  end if;
 
   -- this call itself: its own result, for ever
   select * into own from calls where run = p->>'run' and call = p->>'call' for update;

@@ -17,7 +17,8 @@ begin
   return 'ok';
 end $$;
 
--- Opens a run once. Answers 'opened', 'again' (the same Temporal run asks twice) or 'taken'.
+-- Opens a run once. Answers 'opened', 'again' (its own workflow asks twice: a second attempt, or a Temporal reset, whose
+-- claims are refused until somebody recovers it) or 'taken'.
 create or replace function actguard.open_run(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare r runs;
@@ -30,7 +31,7 @@ begin
   on conflict (run) do nothing;
   if not found then
     select * into r from runs where run = p->>'run';
-    if r.temporal_run = p->>'temporalRun' and r.workflow_id = p->>'workflowId' then return 'again'; end if;
+    if r.workflow_id = p->>'workflowId' and (r.temporal_run = p->>'temporalRun' or r.status = 'open') then return 'again'; end if;
     return 'taken';
   end if;
   perform append_entries(p->'entries');

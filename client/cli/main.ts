@@ -30,6 +30,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['spend'], () => import('./spend.ts')],
   [['questions'], () => import('./questions.ts')],
   [['resolve'], () => import('./resolve.ts')],
+  [['recover'], () => import('./recover.ts')],
   [['ledger'], () => import('./ledger.ts')],
   [['policy'], () => import('./policy.ts')],
   [['secrets'], () => import('./secrets.ts')],

@@ -2,11 +2,9 @@
 import type { Command } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { Json } from '../../governance/json.ts';
-import { workflowIdOf } from '../../workflows/ids.ts';
-import { resolveSignal } from '../../workflows/messages.ts';
 import { makeCommand } from '../commands.ts';
+import { commandRun, tenantOf } from '../run-commands.ts';
 import { type Doors, withActguard } from './doors.ts';
-import { until } from './freeze.ts';
 import { ownKey } from './own-key.ts';
 
 /** Registers the command. */
@@ -32,11 +30,11 @@ export function register(program: Command, doors: Doors): void {
           flags.happened === undefined
             ? { call, happened: false }
             : { call, happened: true, result: parse(flags.happened) };
-        const { tenant, rejectedMessages } = await actguard.run(run).state();
+        const tenant = await tenantOf(actguard, run);
         const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
+        // carried out next to the effect's row, whether its run lives or not; one that lives is told
         const envelope = makeCommand('resolve', { tenant, run, reason: flags.reason, data }, key, Date.now());
-        await actguard.client.workflow.getHandle(workflowIdOf(run)).signal(resolveSignal, { envelope });
-        await until(actguard, run, (state) => !state.unknownCalls.includes(call), rejectedMessages);
+        await commandRun(actguard, run, envelope);
         doors.line(`resolved   ${id}`);
         doors.json({ run, call, happened: data.happened });
       }),

@@ -23,6 +23,7 @@ import { notify } from './notify.ts';
 import { openRun } from './open-run.ts';
 import { changePolicies } from './policy-activate.ts';
 import { SeenByRuns } from './provenance.ts';
+import { refuseUndecodable } from './readable.ts';
 import { record } from './record.ts';
 import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { commandRun } from './run-command.ts';
@@ -77,7 +78,7 @@ export function createActivities(
       if (entries.length > 0) await record(shared, { v, run, entries, closed: null }, info);
       return work(info);
     });
-  return {
+  const activities: ReturnType<typeof createActivities> = {
     openRun: (input) => guarded((info) => openRun(shared, input, info)),
     callTool: (input) => guarded((info) => callTool(shared, input, info)),
     callModel: (input) => guarded((info) => callModel(shared, input, info)),
@@ -108,6 +109,7 @@ export function createActivities(
     askQuestion: (input) => guarded((info) => askQuestion(shared, input, info, tellRun)),
     notify: (input) => guarded(() => notify(deps, input)),
   };
+  return refuseUndecodable(activities, shared.secrets);
 }
 
 /**

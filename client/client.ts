@@ -19,6 +19,7 @@ import type { agentRun, command, session } from '../workflows/index.ts';
 import { TASK_QUEUE, commandIdOf, workflowIdOf } from '../workflows/ids.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { findTarget, openClient, openDatabase, type ConnectOptions, type Target } from './connection.ts';
+import { rememberTenant } from './data-converter.ts';
 import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
@@ -138,6 +139,7 @@ export class ActGuard {
   }
 
   #startOptions(request: AgentRunInput) {
+    rememberTenant(this.client, workflowIdOf(request.run), request.tenant);
     return {
       taskQueue: this.taskQueue,
       workflowId: workflowIdOf(request.run),

@@ -6,7 +6,7 @@ import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import type { Database } from '../activities/deps.ts';
 import { ActGuardError } from '../governance/errors.ts';
-import { payloadConverterPath } from '../workflows/converter-path.ts';
+import { dataConverterOf, payloadKeysFile } from './data-converter.ts';
 
 /** A server that does not answer within this is away. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -21,6 +21,8 @@ export interface ConnectOptions {
   /** Folder where the search for `.actguard/dev.json` begins; default: the working directory. */
   readonly cwd?: string;
   readonly taskQueue?: string;
+  /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS. The worker has to have the same. */
+  readonly payloadKeys?: string;
 }
 
 /** What was found. */
@@ -32,6 +34,8 @@ export interface Target {
   readonly ui: string | null;
   /** The dev stack's state directory. */
   readonly stateDirectory: string | null;
+  /** File of the payload keys; null: payloads stand in clear. */
+  readonly payloadKeys: string | null;
 }
 
 interface DevFile {
@@ -43,6 +47,7 @@ interface DevFile {
 
 /** @throws BACKEND_UNAVAILABLE when nothing says where the platform is */
 export function findTarget(options: ConnectOptions = {}): Target {
+  const payloadKeys = options.payloadKeys ?? payloadKeysFile();
   if (options.address !== undefined) {
     return {
       connection: { address: options.address },
@@ -50,6 +55,7 @@ export function findTarget(options: ConnectOptions = {}): Target {
       databaseUrl: options.databaseUrl ?? null,
       ui: null,
       stateDirectory: null,
+      payloadKeys,
     };
   }
   const dev = findDevFile(options.cwd ?? process.cwd());
@@ -60,6 +66,7 @@ export function findTarget(options: ConnectOptions = {}): Target {
       databaseUrl: options.databaseUrl ?? dev.file.postgres?.url ?? null,
       ui: dev.file.temporal.ui,
       stateDirectory: dev.directory,
+      payloadKeys,
     };
   }
   if (process.env['TEMPORAL_ADDRESS']) {
@@ -70,6 +77,7 @@ export function findTarget(options: ConnectOptions = {}): Target {
       databaseUrl: options.databaseUrl ?? process.env['ACTGUARD_DATABASE_URL'] ?? null,
       ui: null,
       stateDirectory: null,
+      payloadKeys,
     };
   }
   throw new ActGuardError('BACKEND_UNAVAILABLE', 'no ActGuard platform found from here', {
@@ -81,7 +89,7 @@ export function findTarget(options: ConnectOptions = {}): Target {
 export async function openClient(target: Target): Promise<Client> {
   try {
     const connection = await Connection.connect({ ...target.connection, connectTimeout: CONNECT_TIMEOUT_MS });
-    return new Client({ connection, namespace: target.namespace, dataConverter: { payloadConverterPath } });
+    return new Client({ connection, namespace: target.namespace, dataConverter: dataConverterOf(target.payloadKeys) });
   } catch (error) {
     throw new ActGuardError(
       'BACKEND_UNAVAILABLE',

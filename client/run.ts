@@ -1,9 +1,10 @@
 /** One governed run, as its caller sees it. */
 import { WorkflowFailedError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { ERROR_CODES, ActGuardError, type ErrorCode } from '../governance/errors.ts';
+import { ERROR_CODES, ActGuardError, type ErrorCode, isActGuardError } from '../governance/errors.ts';
 import type { RunResult } from '../governance/call.ts';
 import { stateQuery, type RunState } from '../workflows/messages.ts';
+import { readable } from './data-converter.ts';
 import { workflowIdOf } from '../workflows/ids.ts';
 
 /** A run that was started; get one with `actguard.start` or `actguard.run(id)`. */
@@ -24,7 +25,7 @@ export class Run {
   /** Waits for the end. A run that ends badly is a result, too; throws only when the run cannot be read. */
   async result(): Promise<RunResult> {
     try {
-      return (await this.#handle.result()) as RunResult;
+      return readable((await this.#handle.result()) as RunResult);
     } catch (error) {
       throw asActGuardError(error, this.id);
     }
@@ -33,7 +34,7 @@ export class Run {
   /** What the run is doing now. @throws NOT_FOUND, BACKEND_UNAVAILABLE when no worker answers */
   async state(): Promise<RunState> {
     try {
-      return await this.#handle.query(stateQuery);
+      return readable(await this.#handle.query(stateQuery));
     } catch (error) {
       throw asActGuardError(error, this.id);
     }
@@ -51,6 +52,7 @@ export class Run {
 
 /** Temporal's errors in our words. */
 export function asActGuardError(error: unknown, run: string): ActGuardError {
+  if (isActGuardError(error)) return error;
   const name = error instanceof Error ? error.name : '';
   if (name === 'WorkflowNotFoundError') {
     return new ActGuardError('NOT_FOUND', `there is no run \`${run}\``, {

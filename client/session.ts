@@ -21,6 +21,7 @@ import {
   type SettleResult,
 } from '../workflows/messages.ts';
 import type { StartOptions } from './requests.ts';
+import { readable } from './data-converter.ts';
 import { asActGuardError } from './run.ts';
 import { Lane, SessionUpdates } from './session-updates.ts';
 
@@ -82,7 +83,7 @@ export class Session {
       timer = setTimeout(() => resolve({ kind: 'pending', callId }), SESSION_ANSWER_MS);
     });
     try {
-      return (await Promise.race([update, late])) as CallResult<T>;
+      return readable(await Promise.race([update, late])) as CallResult<T>;
     } finally {
       clearTimeout(timer);
       update.catch(() => undefined);
@@ -93,7 +94,7 @@ export class Session {
   async outcome<T = Json>(callId: string): Promise<CallResult<T>> {
     let result: CallResult | null;
     try {
-      result = await this.#updates.handle.query(outcomeQuery, callId);
+      result = readable(await this.#updates.handle.query(outcomeQuery, callId));
     } catch (error) {
       throw asActGuardError(error, this.run);
     }

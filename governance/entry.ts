@@ -41,6 +41,7 @@ export const ENTRY_KINDS = [
   'credential.used',
   'ledger.broken',
   'ledger.recovered',
+  'codec.decoded',
   'policy.pushed',
   'policy.proposed',
   'policy.activated',

@@ -261,3 +261,7 @@ export const MAX_SEAL_BATCH = 10_000;
 export const SEALS_PER_RUN = 700;
 /** A witness answers within this or is left behind until the next seal. */
 export const WITNESS_TIMEOUT_MS = 5_000;
+/** One request to the codec server: a page of a history, whose payloads are at most 2 MB each. */
+export const MAX_CODEC_BODY_BYTES = 16 * 1024 * 1024;
+/** Payloads of one request to the codec server. */
+export const MAX_CODEC_PAYLOADS = 10_000;

@@ -28,6 +28,8 @@ const OPEN_BY_VALUE: { readonly [file: string]: string } = {
   'workflows/ids.ts': 'names of workflows and of the task queue, nothing runs',
   'workflows/converter-path.ts': 'client and worker must load the same payload converter',
   'activities/postgres.ts': 'one place opens connections; clients read the ledger and the directory',
+  'activities/payload-codec.ts': 'client and worker encrypt payloads alike',
+  'activities/payload-keys.ts': 'client and worker read the same keys',
   'activities/directory.ts': 'one place verifies an enrolment before it is stored, for worker and command line',
 };
 /** Commands that run parts of the platform, with the reason; nobody may import them statically. */

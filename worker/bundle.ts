@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { bundleWorkflowCode, type WorkflowBundleOption, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
-import { payloadConverterPath } from '../workflows/converter-path.ts';
+import { failureConverterPath, payloadConverterPath } from '../workflows/converter-path.ts';
 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
@@ -37,6 +37,7 @@ export function makeBundle(): Promise<WorkflowBundleWithSourceMap> {
   return bundleWorkflowCode({
     workflowsPath: path(`../workflows/index.${extension}`),
     payloadConverterPath,
+    failureConverterPath,
     logger: {
       log: quiet,
       trace: quiet,

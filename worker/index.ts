@@ -11,4 +11,5 @@ export { createActivities } from '../activities/index.ts';
 export type { Deps } from '../activities/deps.ts';
 export { bundleWorkflows } from './bundle.ts';
 export { jsonLog, runWorker, type WorkerOptions } from './worker.ts';
-export { payloadConverterPath } from '../workflows/converter-path.ts';
+export { failureConverterPath, payloadConverterPath } from '../workflows/converter-path.ts';
+export { dataConverterOf, payloadKeysFile } from '../client/data-converter.ts';

@@ -15,13 +15,13 @@ import { PolicyStore } from '../activities/policy-store.ts';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { secretProblem } from '../activities/secret-problem.ts';
+import { dataConverterOf, payloadKeysFile } from '../client/data-converter.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
 import { passkeysAt } from '../governance/webauthn.ts';
 import { POLICY_POLL_MS } from '../governance/limits.ts';
 import { TASK_QUEUE } from '../workflows/ids.ts';
-import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
 import { startJanitor } from './janitor.ts';
 import { smtpMailer } from './mailer.ts';
@@ -64,6 +64,8 @@ export interface WorkerOptions {
   readonly onReady?: () => void;
   /** This process is the worker's own: what is written to standard output and error is scrubbed as well. */
   readonly scrubOutput?: boolean;
+  /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS. Clients have to have the same. */
+  readonly payloadKeys?: string;
   /** Where secrets are read from; default: the environment as it was when the worker started. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
@@ -124,7 +126,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
       namespace: options.temporal.namespace,
       taskQueue: options.taskQueue ?? TASK_QUEUE,
       workflowBundle: workflows.bundle,
-      dataConverter: { payloadConverterPath },
+      dataConverter: dataConverterOf(options.payloadKeys ?? payloadKeysFile(environment)),
       activities: createActivities(deps),
       shutdownGraceTime: Math.max(...config.tools.map((t) => t.manifest.timeoutMs), 0) + SHUTDOWN_MARGIN_MS,
       maxConcurrentActivityTaskExecutions: 100,

@@ -34,6 +34,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['ledger'], () => import('./ledger.ts')],
   [['policy'], () => import('./policy.ts')],
   [['secrets'], () => import('./secrets.ts')],
+  [['codec'], () => import('./codec.ts')],
 ];
 
 /** Runs the program with its arguments (without node and script) and sets the exit code. */

@@ -36,6 +36,8 @@ export interface PlatformOptions {
   /** Default: one of its own. */
   readonly taskQueue?: string;
   readonly sealing?: WorkerOptions['sealing'];
+  /** File of the payload keys, for worker and client. */
+  readonly payloadKeys?: string;
   readonly config?: {
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
@@ -71,6 +73,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
         modelReplayUrl: options.modelReplayUrl ?? null,
         taskQueue,
         sealing: options.sealing ?? null,
+        ...(options.payloadKeys === undefined ? {} : { payloadKeys: options.payloadKeys }),
         workflowBundle,
         signal: stop.signal,
         log: (level, message, data) => {
@@ -88,6 +91,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
     namespace: 'default',
     databaseUrl: database.url,
     taskQueue,
+    ...(options.payloadKeys === undefined ? {} : { payloadKeys: options.payloadKeys }),
   });
   const stopWorker = async (): Promise<void> => {
     stop.abort();

@@ -1,0 +1,161 @@
+/** Payloads as Temporal keeps them: encrypted by the tenant's key, rotated while runs are open, never a reason to wedge. */
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { Worker } from '@temporalio/worker';
+import { afterAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { PayloadCipher, UNDECODABLE, keyIdsOf } from '../../activities/payload-codec.ts';
+import {
+  addPayloadKey,
+  openPayloadKeys,
+  readPayloadKeys,
+  usePayloadKey,
+  writePayloadKeys,
+} from '../../activities/payload-keys.ts';
+import { dataConverterOf } from '../../client/data-converter.ts';
+import { defineTool } from '../../define/index.ts';
+import { makeBundle } from '../../worker/bundle.ts';
+import { workflowIdOf } from '../../workflows/ids.ts';
+import { platform } from '../support/platform.ts';
+import { temporalAddress } from '../support/temporal.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'actguard-payloads-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const file = join(folder, 'keys.json');
+const rewrite = (change: (keys: ReturnType<typeof readPayloadKeys>) => ReturnType<typeof readPayloadKeys>): void =>
+  writePayloadKeys(file, change(readPayloadKeys(file)));
+writePayloadKeys(file, addPayloadKey(addPayloadKey([], null, false), 'acme', false));
+const context = (workflowId: string) => ({ type: 'workflow', namespace: 'default', workflowId }) as const;
+const payload = (text: string) => ({ metadata: { encoding: Buffer.from('json/plain'), x: Buffer.from([0, 255]) }, data: Buffer.from(text) }); // prettier-ignore
+
+test('P5 a payload comes back as it was, and only under its own key and whole', async () => {
+  const cipher = new PayloadCipher(openPayloadKeys(file));
+  const [sealed] = await cipher.encode([payload('"canary"')]);
+  expect(Buffer.from(sealed?.data ?? []).toString('latin1')).not.toContain('canary');
+  const [opened] = await cipher.decode([sealed as never]);
+  expect(Buffer.from(opened?.data ?? []).toString()).toBe('"canary"');
+  expect(Object.keys(opened?.metadata ?? {})).toEqual(['encoding', 'x']);
+  const plain = payload('1');
+  expect(await cipher.decode([plain])).toEqual([plain]);
+  const other = readPayloadKeys(file)[1]?.id ?? '';
+  const broken = [
+    { ...sealed, metadata: { ...sealed?.metadata, 'encryption-key-id': Buffer.from('k-unknown') } },
+    { ...sealed, metadata: { ...sealed?.metadata, 'encryption-key-id': Buffer.from(other) } },
+    { ...sealed, data: Buffer.from(sealed?.data ?? []).subarray(1) },
+    { ...sealed, data: Buffer.alloc(3) },
+    { ...sealed, data: Buffer.from(sealed?.data ?? []).map((byte, i) => (i === 20 ? byte ^ 1 : byte)) },
+  ];
+  for (const one of broken) {
+    const [marker] = await cipher.decode([one as never]);
+    expect(Buffer.from(marker?.metadata?.['encoding'] ?? []).toString()).toBe(UNDECODABLE);
+  }
+});
+
+test('P5 a tenant has its own key; who has opened one payload of a workflow knows whose it is', async () => {
+  const [rest, acme] = readPayloadKeys(file);
+  const client = new PayloadCipher(openPayloadKeys(file));
+  client.remember('w-1', 'acme');
+  const ofAcme = await client.encode([payload('1')], context('w-1'));
+  expect(keyIdsOf(ofAcme)).toEqual([acme?.id]);
+  expect(keyIdsOf(await client.encode([payload('1')], context('w-2')))).toEqual([rest?.id]);
+  const worker = new PayloadCipher(openPayloadKeys(file));
+  await worker.decode(ofAcme, context('w-1'));
+  expect(keyIdsOf(await worker.encode([payload('2')], context('w-1')))).toEqual([acme?.id]);
+});
+
+test('P5 keys: wide permissions, damage and a file without a current key are refused; a destroyed key opens nothing', async () => {
+  const own = join(folder, 'own.json');
+  const keys = addPayloadKey(addPayloadKey([], null, false), 'acme', false);
+  writePayloadKeys(own, keys);
+  let nowMs = 0;
+  const cipher = new PayloadCipher(openPayloadKeys(own, () => nowMs));
+  cipher.remember('w', 'acme');
+  const sealed = await cipher.encode([payload('1')], context('w'));
+  writePayloadKeys(own, keys.slice(0, 1));
+  nowMs = 1_000;
+  const [marker] = await cipher.decode(sealed);
+  expect(Buffer.from(marker?.metadata?.['encoding'] ?? []).toString()).toBe(UNDECODABLE);
+  chmodSync(own, 0o644);
+  expect(() => readPayloadKeys(own)).toThrow('may be read by others');
+  for (const text of [
+    '{',
+    '{"v":1,"keys":[]}',
+    '{"v":1,"keys":[{"id":"k","tenant":null,"madeAt":"","current":true,"key":"c2hvcnQ="}]}',
+  ]) {
+    // prettier-ignore
+    writeFileSync(own, text, { mode: 0o600 });
+    chmodSync(own, 0o600);
+    expect(() => readPayloadKeys(own)).toThrow(/no file of payload keys|no current key/);
+  }
+  expect(() => readPayloadKeys(join(folder, 'none'))).toThrow('cannot be read');
+});
+
+test('P5 a run in ciphertext: rotation while it is open, replay, and signals that do not decode', async () => {
+  const failing = defineTool({
+    name: 'tell',
+    description: 'Tell',
+    effect: 'read',
+    inputSchema: z.strictObject({ say: z.string() }),
+    retry: { maximumAttempts: 1 },
+    execute: ({ say }) => {
+      if (say.includes('fail')) throw new Error(`canary-error ${say}`);
+      return { heard: `canary-output ${say}` };
+    },
+  });
+  const p = await platform({ tools: [failing], payloadKeys: file });
+  const plain = new Client({ connection: await Connection.connect({ address: temporalAddress() }) });
+  try {
+    const session = await p.actguard.session({ id: 'sealed', agent: 'desk', user: 'alice', tenant: 'acme', input: 'canary-input' }); // prettier-ignore
+    expect(await session.call('tell', { say: 'canary-argument' })).toMatchObject({ kind: 'done' });
+    const [, first] = readPayloadKeys(file);
+    rewrite((keys) => addPayloadKey(keys, 'acme', true));
+    const added = readPayloadKeys(file).at(-1)?.id ?? '';
+    rewrite((keys) => usePayloadKey(keys, added));
+    const handle = plain.workflow.getHandle(workflowIdOf(session.run));
+    // a payload under a key that nobody has, one that is cut short, and one that is no payload of ours at all
+    const foreign = { metadata: { encoding: Buffer.from('binary/encrypted'), 'encryption-key-id': Buffer.from('k-no') }, data: Buffer.from('x') }; // prettier-ignore
+    await plain.workflowService.signalWorkflowExecution({
+      ...{ namespace: 'default', signalName: 'approval', input: { payloads: [foreign] } },
+      workflowExecution: { workflowId: handle.workflowId },
+    });
+    await handle.signal('thaw', { envelope: 5 });
+    // the file is looked at each second: until then the first key encrypts
+    let ids: string[] = [];
+    for (let n = 0; !ids.includes(added) && n < 200; n += 1) {
+      expect(await session.call('tell', { say: `canary-again ${n}` })).toMatchObject({ kind: 'done' });
+      ids = [...JSON.stringify(historyToJSON(await handle.fetchHistory())).matchAll(/encryption-key-id\\+":\s*\\*"([^"\\]+)/g)].map((m) => Buffer.from(m[1] ?? '', 'base64').toString()); // prettier-ignore
+    }
+    expect(ids).toEqual(expect.arrayContaining([first?.id, added]));
+    expect(await session.call('tell', { say: 'canary-fail' })).toMatchObject({ kind: 'failed' });
+    const state = await p.actguard.run(session.run).state();
+    expect(state.rejectedMessages).toBeGreaterThan(0);
+
+    const history = await handle.fetchHistory();
+    const json = historyToJSON(history);
+    const execution = { workflowId: handle.workflowId };
+    const described = JSON.stringify(
+      await plain.workflowService.describeWorkflowExecution({ namespace: 'default', execution }),
+    );
+    // what stands in clear: names, the tenant, the agent, a digest
+    expect(described).toContain('ActGuardTenant');
+    const decoded = [...json.matchAll(/"([A-Za-z0-9+/]{8,}={0,2})"/g)].map((m) => Buffer.from(m[1] ?? '', 'base64').toString('latin1')).join('\n'); // prettier-ignore
+    for (const text of [json, decoded, described]) expect(text).not.toContain('canary');
+    await Worker.runReplayHistory(
+      { workflowBundle: await makeBundle(), dataConverter: dataConverterOf(file) },
+      history,
+    );
+
+    // a client without the keys is told so, and gets nothing
+    const { connect } = await import('../../client/index.ts');
+    const stranger = await connect({ address: temporalAddress(), taskQueue: 'none' });
+    await expect(stranger.run(session.run).state()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await stranger.close();
+    await session.close();
+  } finally {
+    await plain.connection.close();
+    await p.end();
+  }
+});

@@ -1,5 +1,6 @@
 /** Mails about asks, outcomes and budgets. A mail carries no arguments and approves nothing by being opened. */
 import { parseRequest } from '../governance/approval.ts';
+import { sha256Hex } from '../governance/digest.ts';
 import type { Deps } from './deps.ts';
 import type { NotifyInput } from './types.ts';
 
@@ -17,7 +18,8 @@ export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
     to,
     subject: `[ActGuard] ${subject}: run ${input.run}`,
     text: `${text}\n\n${how}\n`,
-    messageId: `<${input.approvalId ?? input.run}.${input.what}@actguard.invalid>`,
+    // one run may have several mails about its budget; the same one, sent again, has the same id
+    messageId: `<${input.approvalId ?? input.run}.${input.what}.${sha256Hex(input.text).slice(0, 16)}@actguard.invalid>`,
   });
 }
 

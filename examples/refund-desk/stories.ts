@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { makeAnswer, readApproval, sendAnswer } from '../../client/approvals.ts';
 import { DEV_APPROVER_KEY_FILE } from '../../client/dev-approver.ts';
 import { generateKey, readKeyFile, type SigningKey } from '../../client/keys.ts';
+import { accountOf, changeAccount, listAccounts } from '../../client/accounts.ts';
 import { listEntries, type ActGuard, type Run } from '../../client/index.ts';
 import type { RunState } from '../../workflows/messages.ts';
 import type { DevStack } from '../../worker/dev-stack.ts';
@@ -56,7 +57,7 @@ export const STORIES: readonly Story[] = [
     play: laundered,
   },
   { name: 'planned-twice', title: 'The same refund planned twice', play: plannedTwice },
-  { name: 'tiny-budget', title: 'A run with a tiny budget', play: tinyBudget },
+  { name: 'tiny-budget', title: 'A tenant with a tiny budget', play: tinyBudget },
   { name: 'killed-worker', title: 'The worker is killed between the effect and its record', play: killedWorker },
   { name: 'broken-policy', title: 'A policy that does not load', play: brokenPolicy },
 ];
@@ -150,14 +151,35 @@ async function plannedTwice({ actguard, world, tell }: Stage, expect: Expect): P
   return { run: run.id, spentMicros: result.usage.usdMicros };
 }
 
-async function tinyBudget({ actguard, world, tell }: Stage, expect: Expect): Played {
+async function tinyBudget({ actguard, world, stack, tell }: Stage, expect: Expect): Played {
+  const key = readKeyFile(join(stack.stateDirectory, DEV_APPROVER_KEY_FILE), null);
+  const account = accountOf('tenant:trial', undefined);
+  const day = { window: 'day', zone: 'UTC' } as const;
+  await changeAccount(actguard, account, 'limit', { usdMicros: 100, ...day }, 'a trial', key);
+  tell('    the tenant `trial` may spend $0.0001 a day, signed with a key');
   const before = world.model.requests();
-  const run = await start(actguard, 'Refund order 1042', tell, { usd: 0.0001 });
-  const result = await run.result();
-  expect(`the run stops: ${result.text}`, result.status === 'exhausted');
+  const ask = { user: 'alice', tenant: 'trial', input: 'What can you do?', budget: { usd: 0.25 } };
+  const first = await actguard.start('refund-desk', ask);
+  tell(`    alice: "${ask.input}"   run ${first.id}`);
+  const refused = await first.result();
+  expect(`the run stops: ${refused.text}`, refused.status === 'exhausted');
+  expect(
+    'the refusal names the tenant',
+    refused.denials.some((d) => d.details['scope'] === 'tenant'),
+  );
   expect('the provider was not called beyond the budget', world.model.requests() === before);
-  expect('it spent nothing', result.usage.usdMicros === 0);
-  return { run: run.id, spentMicros: result.usage.usdMicros };
+  expect('it spent nothing', refused.usage.usdMicros === 0);
+  await changeAccount(actguard, account, 'topUp', { usdMicros: 100_000 }, 'they like it', key);
+  const run = await actguard.start('refund-desk', ask);
+  const { status, usage } = await run.result();
+  expect('after a signed top-up the next run answers', status === 'answered');
+  const [now] = await listAccounts(actguard.db, 'trial', account);
+  const { spent, reserved } = now ?? {};
+  expect(
+    `the account has spent ${spent?.usdMicros ?? '?'} micro-dollars, as the run says, and holds nothing`,
+    spent?.usdMicros === usage.usdMicros && reserved?.usdMicros === 0,
+  );
+  return { run: run.id, spentMicros: usage.usdMicros };
 }
 
 async function killedWorker({ actguard, world, stack, tell }: Stage, expect: Expect): Played {
@@ -196,13 +218,8 @@ async function brokenPolicy({ stack, folder }: Stage, expect: Expect): Played {
   return { run: null, spentMicros: 0 };
 }
 
-async function start(
-  actguard: ActGuard,
-  input: string,
-  tell: Stage['tell'],
-  budget: { usd: number } = { usd: 0.25 },
-): Promise<Run> {
-  const run = await actguard.start('refund-desk', { input, user: 'alice', tenant: 'acme', budget });
+async function start(actguard: ActGuard, input: string, tell: Stage['tell']): Promise<Run> {
+  const run = await actguard.start('refund-desk', { input, user: 'alice', tenant: 'acme', budget: { usd: 0.25 } });
   tell(`    alice: "${input}"   run ${run.id}`);
   return run;
 }

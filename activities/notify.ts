@@ -11,12 +11,14 @@ export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
   const subject = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }[input.what];
   const how =
     input.approvalId === null
-      ? `Look at the run: actguard show ${input.run}`
+      ? input.run === ''
+        ? 'Look at the budgets: actguard budget list --tenant TENANT'
+        : `Look at the run: actguard show ${input.run}`
       : `Read and answer it: actguard approve ${input.approvalId} (or: actguard reject ${input.approvalId})`;
   const text = input.approvalId === null ? input.text : await askText(deps, input.approvalId);
   await deps.mailer.send({
     to,
-    subject: `[ActGuard] ${subject}: run ${input.run}`,
+    subject: `[ActGuard] ${subject}${input.run === '' ? '' : `: run ${input.run}`}`,
     text: `${text}\n\n${how}\n`,
     // one run may have several mails about its budget; the same one, sent again, has the same id
     messageId: `<${input.approvalId ?? input.run}.${input.what}.${sha256Hex(input.text).slice(0, 16)}@actguard.invalid>`,

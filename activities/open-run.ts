@@ -15,6 +15,7 @@ import { openedModel } from './call-model.ts';
 import { committed, newSalt } from './call-entries.ts';
 import type { CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
+import { rowsOfRequest } from './provenance.ts';
 import { pgJson } from './pg-json.ts';
 import type { OpenedModel, OpenRunInput, OpenRunResult } from './types.ts';
 
@@ -158,6 +159,7 @@ async function store(
       workflowId: info.workflowId,
       temporalRun: info.temporalRun,
       grant,
+      provenance: rowsOfRequest(grant, input.run),
       accounts: accountSeeds(deps.config.accounts, input.principal),
       entries: [entry],
     }),

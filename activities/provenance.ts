@@ -4,6 +4,7 @@
  */
 import type { Agent, Tool } from '../define/types.ts';
 import type { Fact, LiveFact } from '../governance/call.ts';
+import { isChild } from '../governance/family.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { MAX_SEEN_BYTES } from '../governance/limits.ts';
 import { kindOfFormat } from '../governance/destination.ts';
@@ -126,12 +127,24 @@ export function rowsOfOutcome(
   const rows: ProvenanceRow[] = args === null ? [] : argumentRows(tool.manifest, args, salted);
   if (outcome.output !== undefined) rows.push(...outputRows(worthOf(tool), outcome.output, lookups, outcome.facts ?? [], salted)); // prettier-ignore
   if (outcome.error !== undefined) rows.push(...errorRows(tool.manifest, outcome.error, salted));
-  return rows.map(({ level, words, tokens, grams }) => ({
+  return rows.map(storedOf);
+}
+
+/** What a child run has seen before it begins: its parent's words, which vouch for nothing (guards.md BU7, PV1). */
+export function rowsOfRequest(grant: OpenedGrant, run: string): JsonObject[] {
+  if (!isChild(grant.openedBy)) return [];
+  return errorRows({ trust: STRANGER }, grant.input, saltedRun(grant, run)).map(storedOf);
+}
+
+const STRANGER = { output: 'untrusted', fields: {}, arguments: {}, private: [], declassify: {} } as const;
+
+function storedOf({ level, words, tokens, grams }: ProvenanceRow): JsonObject {
+  return {
     level,
     words,
     ...(tokens.length === 0 ? {} : { tokens: Buffer.from(tokens).toString('base64') }),
     ...(grams === null ? {} : { grams: Buffer.from(grams).toString('base64') }),
-  }));
+  };
 }
 
 /** What of a tool says how its output is worth. */
@@ -179,14 +192,16 @@ function idFieldsOf({ inputJsonSchema, requires }: ToolManifest): string[] {
   });
 }
 
-const salted = new WeakMap<Grant, RunSalt & { readonly request: Words }>();
+/** What of a grant the run's hashes rest on. */
+type OpenedGrant = Pick<Grant, 'salt' | 'input' | 'openedBy'>;
+const salted = new WeakMap<OpenedGrant, RunSalt & { readonly request: Words }>();
 
 /** The run's request, read once, and the salt of its hashes. */
-function saltedRun(grant: Grant, run: string): RunSalt & { readonly request: Words } {
+function saltedRun(grant: OpenedGrant, run: string): RunSalt & { readonly request: Words } {
   const known = salted.get(grant);
   if (known) return known;
   const salt = grant.salt ?? run;
-  const made = { salt, seed: seedOf(salt), request: wordsOf(grant.input) };
+  const made = { salt, seed: seedOf(salt), request: isChild(grant.openedBy) ? NO_WORDS : wordsOf(grant.input) };
   salted.set(grant, made);
   return made;
 }

@@ -19,7 +19,9 @@ export interface WorkflowEntry {
     | 'run.closed'
     | 'budget.exhausted'
     | 'budget.topped-up'
-    | 'budget.threshold';
+    | 'budget.threshold'
+    | 'child.started'
+    | 'child.ended';
   /** The call's number in the run, where the entry is about a call. */
   readonly seq?: number;
   readonly call?: string;

@@ -28,6 +28,8 @@ export const ENTRY_KINDS = [
   'budget.exhausted',
   'budget.topped-up',
   'budget.threshold',
+  'child.started',
+  'child.ended',
   'account.changed',
   'command.accepted',
   'command.invalid',

@@ -11,6 +11,7 @@ import type { Amount, RunResult } from '../governance/call.ts';
 import { ZERO } from '../governance/budget.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
+import { isChild } from '../governance/family.ts';
 import type { Json } from '../governance/json.ts';
 import { FIRST_THAW_PAUSE_MS, MAX_THAW_PAUSE_MS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
@@ -86,7 +87,10 @@ async function open(input: AgentRunInput): Promise<Carried | RunResult> {
   const principal = { tenant: input.tenant, user: input.user, agent: input.agent };
   return {
     v: 1,
-    governor: newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools),
+    governor: {
+      ...newState(input.run, principal, opened.limit, opened.deadlineMs, opened.tools),
+      ...(isChild(input.openedBy) ? { child: true } : {}),
+    },
     loop: {
       v: 1,
       model,
@@ -168,7 +172,7 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
       };
       return null;
     case 'exhausted':
-      if (loop.model.onExhausted === 'stop') {
+      if (loop.model.onExhausted === 'stop' || governor.state.child) {
         return { status: 'exhausted', text: `The run's budget is used up: ${turn.denial.reason}.` };
       }
       governor.announceExhausted(turn.needed);

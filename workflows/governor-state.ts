@@ -60,6 +60,8 @@ export interface GovernorState {
   readonly run: string;
   readonly principal: Principal;
   readonly deadlineMs: number;
+  /** Opened by another run, whose budget this one spends: it is not topped up by itself. */
+  readonly child?: true;
   readonly budget: BudgetState;
   readonly tools: { readonly [name: string]: ToolSummary };
   readonly frozen: { readonly by: string; readonly reason: string } | null;

@@ -86,6 +86,7 @@ export class Inbox {
         run.state = step.thaw(run.state, person, reason, nowMs);
         break;
       case 'topUp':
+        if (run.state.child) return this.#countRejected(); // its parent's budget is the one there is (BU7)
         run.state = step.addBudget(run.state, data as Limit, person, reason, nowMs);
         break;
       case 'resolve':

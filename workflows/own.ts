@@ -6,6 +6,7 @@ import { ApplicationFailure, workflowInfo } from '@temporalio/workflow';
 import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
 import type { CallResult, Usage } from '../governance/call.ts';
 import type { Json } from '../governance/json.ts';
+import { childRun, type ChildResult } from './child-run.ts';
 import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
 import { runOfWorkflow, TASK_QUEUE } from './ids.ts';
@@ -32,6 +33,8 @@ export interface GovernedOptions {
 export interface GovernedCallOptions {
   /** Your own key in this run; default `c1`, `c2` … in the order of the calls. */
   readonly callId?: string;
+  /** What the call is for, outermost first (`report/search`): limits of labels count it. */
+  readonly label?: string;
   /** An unknown outcome: wait until somebody knows (default), or answer `unknown` at once. */
   readonly unknown?: 'wait' | 'answer';
 }
@@ -59,8 +62,9 @@ export async function openGoverned(options: GovernedOptions, carried?: GovernorS
   if (carried !== undefined && (carried.v !== 1 || carried.run !== run)) {
     throw failure('ARGUMENTS_INVALID', 'the carried state is not one of this run');
   }
-  activitiesOn(options.taskQueue ?? TASK_QUEUE);
-  return new Governed(new Governor(carried ?? (await open(run, options))));
+  const { taskQueue = TASK_QUEUE } = options;
+  activitiesOn(taskQueue);
+  return new Governed(new Governor(carried ?? (await open(run, options))), taskQueue);
 }
 
 /** A workflow's governed run; made by {@link openGoverned}. */
@@ -68,13 +72,16 @@ export class Governed {
   /** The run's id. */
   readonly id: string;
   readonly #governor: Governor;
+  /** Of ActGuard's worker. */
+  readonly #taskQueue: string;
   #underWay = 0;
   #closed = false;
 
   /** @internal */
-  constructor(governor: Governor) {
+  constructor(governor: Governor, taskQueue: string) {
     this.id = governor.state.run;
     this.#governor = governor;
+    this.#taskQueue = taskQueue;
   }
 
   /**
@@ -87,6 +94,24 @@ export class Governed {
     try {
       const { result } = await this.#governor.call(tool, args, { unknown: 'wait', ...options });
       return result as CallResult<T>;
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  /**
+   * Runs an agent as a child of this run: it spends this run's budget, and cannot be topped up itself (BU7).
+   *
+   * @example
+   * const report = await run.child({ agent: 'writer', input: 'Summarise ...', budget: { usd: 0.1 } });
+   * if (report.kind === 'ended') use(report.result.text);
+   * @throws ApplicationFailure ARGUMENTS_INVALID for a budget that is none; CancelledFailure
+   */
+  async child(options: { agent: string; input: string; budget: WrittenLimit }): Promise<ChildResult> {
+    if (this.#closed) throw failure('CONFLICT', 'the run is closed: nothing can be started in it');
+    this.#underWay += 1;
+    try {
+      return await childRun(this.#governor, { ...options, budget: limitOf(options.budget) }, this.#taskQueue);
     } finally {
       this.#underWay -= 1;
     }

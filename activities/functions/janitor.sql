@@ -35,7 +35,8 @@ begin
     ask_after = case when v_unknown then v_now + ms_interval((p #>> '{question,askAgainMs}')::bigint) end
     where run = c.run and call = c.call;
   if c.breaker is not null then perform settle_breaker(c.breaker, c.token, 'none', 1); end if;
-  if not v_unknown then perform recharge_call(c, '0');
+  -- a read that ran may have been billed, whatever became of it
+  if not v_unknown then perform recharge_call(c, c.reserved->'usdMicros');
   elsif c.accounts is not null and c.charged is null then
     update calls set charged = c.reserved where run = c.run and call = c.call;
     perform settle_call(c.accounts, c.reserved, null, c.reserved);

@@ -34,6 +34,7 @@ begin
     if r.workflow_id = p->>'workflowId' and (r.temporal_run = p->>'temporalRun' or r.status = 'open') then return 'again'; end if;
     return 'taken';
   end if;
+  if jsonb_array_length(p->'provenance') > 0 then perform note_provenance(p->>'run', '', p->'provenance'); end if;
   perform append_entries(p->'entries');
   return 'opened';
 end $$;

@@ -50,7 +50,13 @@ export interface Desk {
 export interface TestWorker {
   readonly shared: CallShared;
   /** `input`: the user's request. */
-  run(principal?: { tenant?: string; user?: string; agent?: string; input?: string }): Promise<TestRun>;
+  run(principal?: {
+    tenant?: string;
+    user?: string;
+    agent?: string;
+    input?: string;
+    openedBy?: string;
+  }): Promise<TestRun>;
 }
 
 export interface TestRun {
@@ -136,7 +142,7 @@ export function desk(): Desk {
                 user: principal.user ?? 'alice',
                 agent: principal.agent ?? 'desk',
               },
-              openedBy: 'test',
+              openedBy: principal.openedBy ?? 'test',
               budget: null,
               input: principal.input ?? '',
               deadlineMs: null,

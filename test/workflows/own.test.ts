@@ -52,6 +52,17 @@ export async function cancels(o) {
     return isCancellation(error) ? 'cancelled' : 'other';
   }
 }
+export async function parents(o, budgets) {
+  const run = await openGoverned(o);
+  const ended = [];
+  for (const budget of budgets) {
+    const child = await run.child({ agent: 'writer', input: 'write', budget });
+    ended.push(child.kind === 'ended' ? child.result.status : child.denial.code);
+  }
+  const wrong = await run.child({ agent: 'writer', input: 'write', budget: { usd: 'lots' } }).catch((e) => e.type);
+  await run.close();
+  return { ended, wrong, usage: run.usage };
+}
 export async function compares(o) {
   await bare.bare();
   await bare.bare();
@@ -175,3 +186,26 @@ async function untilAsked(handle: WorkflowHandle): Promise<void> {
   }
   throw new Error('nobody was asked');
 }
+
+test('BU7 a child run spends its parent’s budget: reserved whole before, settled with what it used, never more than is left', () =>
+  own({ limit: { usdMicros: 5_000 }, model: () => says('written') }, async (start, world) => {
+    // a model call here can cost about 1,200 micro-dollars, and costs 10
+    const handle = await start('parents', [{ usd: 0.003 }, { usd: 0.004 }, { usd: 0.0005 }, { usd: 0.00499 }]);
+    expect(await handle.result()).toMatchObject({
+      ended: ['answered', 'answered', 'exhausted', 'BUDGET_EXCEEDED'],
+      wrong: 'ARGUMENTS_INVALID',
+      usage: { usdMicros: 20, calls: 2 },
+    });
+    const entries = world.records.flatMap((r) => r.entries);
+    expect(entries.filter((e) => e.kind === 'child.started').map((e) => e.data['reserved'])).toMatchObject([
+      { usdMicros: 3_000 },
+      { usdMicros: 4_000 },
+      { usdMicros: 500 },
+    ]);
+    expect(entries.filter((e) => e.kind === 'child.ended').map((e) => e.data['spent'])).toMatchObject([
+      { usdMicros: 10 },
+      { usdMicros: 10 },
+      { usdMicros: 0 },
+    ]);
+    expect(world.models).toHaveLength(2);
+  }));

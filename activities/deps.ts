@@ -66,12 +66,18 @@ export interface SecretSource {
 
 /** Sends a mail; throws when it cannot. */
 export interface Mailer {
-  send(mail: {
-    readonly to: readonly string[];
-    readonly subject: string;
-    readonly text: string;
-    readonly messageId: string;
-  }): Promise<void>;
+  send(mail: Mail): Promise<void>;
+}
+
+/** A mail; header values are one line each. */
+export interface Mail {
+  readonly to: readonly string[];
+  readonly subject: string;
+  readonly text: string;
+  readonly html: string;
+  readonly messageId: string;
+  /** The Message-ID of the mail that this one follows. */
+  readonly inReplyTo?: string;
 }
 
 /** Everything that `createActivities` needs. */

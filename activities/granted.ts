@@ -5,7 +5,8 @@
 import { gatesAnswered, verifyAnswer, type KeyRow, type VerifiedAnswer } from '../governance/answer.ts';
 import { type ApprovalContent, parseRequest } from '../governance/approval.ts';
 import type { LiveFact } from '../governance/call.ts';
-import { commitment, digestOf } from '../governance/digest.ts';
+import { contentProblem } from '../governance/content.ts';
+import { digestOf } from '../governance/digest.ts';
 import type { Json } from '../governance/json.ts';
 import type { Provenance } from '../governance/provenance.ts';
 import type { Deps } from './deps.ts';
@@ -82,23 +83,10 @@ function proveGrant(
   if (!gatesAnswered(request, answers)) return 'too few people approved';
 
   const { content } = context;
-  if (!content) return 'the content was erased';
+  const problem = contentProblem(request, content);
+  if (problem !== null || content === null) return problem ?? 'its content was erased';
   try {
-    const { salt, args, shown, facts, provenance } = content;
-    if (commitment(salt, args) !== request.argsCommitment) return 'the arguments are not those that were approved';
-    if (commitment(salt, shown) !== request.shownCommitment) return 'the text is not what was shown';
-    if (commitment(salt, provenance as unknown as Json) !== request.provenanceCommitment) {
-      return 'where the arguments came from is not what was shown';
-    }
-    const same =
-      facts.length === request.facts.length &&
-      facts.every((fact, i) => {
-        const asked = request.facts[i];
-        return (
-          asked?.kind === fact.kind && asked.call === fact.call && asked.commitment === commitment(salt, fact.value)
-        );
-      });
-    if (!same) return 'the facts are not those that were approved';
+    const { args, facts, provenance } = content;
     const expiresAtMs = Date.parse(request.expiresAt);
     return {
       approvalId: request.approvalId,

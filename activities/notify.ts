@@ -1,37 +1,67 @@
-/** Mails about asks, outcomes and budgets. A mail carries no arguments and approves nothing by being opened. */
-import { parseRequest } from '../governance/approval.ts';
-import { sha256Hex } from '../governance/digest.ts';
-import type { Deps } from './deps.ts';
+/** Mails about asks, outcomes and budgets. A mail shows what the tool's author marked and approves nothing by being opened. */
+import { type ApprovalContent, parseRequest } from '../governance/approval.ts';
+import { ActGuardError } from '../governance/errors.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
+import type { Deps, Mail } from './deps.ts';
+import { askMail, runMail } from './mail-texts.ts';
 import type { NotifyInput } from './types.ts';
 
-/** Sends one mail; throws when the mail server does not take it, so that Temporal tries again. */
+const TITLES = { ask: 'Approval needed', reminder: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }; // prettier-ignore
+
+/**
+ * Sends one mail. What is not taken is kept as undelivered (`actguard doctor` counts them) and thrown, so that Temporal
+ * tries again; nothing waits for it. @throws BACKEND_UNAVAILABLE
+ */
 export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
+  const { mailer } = deps;
+  if (!mailer) return;
+  const mail = await mailOf(deps, input);
+  if (mail === null || mail.to.length === 0) return;
+  try {
+    await mailer.send(mail);
+  } catch (cause) {
+    await note(deps, input, mail, cause instanceof Error ? cause.message : String(cause));
+    throw new ActGuardError('BACKEND_UNAVAILABLE', 'the mail server does not take mail', { cause });
+  }
+  await note(deps, input, mail, null);
+}
+
+async function mailOf(deps: Deps, input: NotifyInput): Promise<Mail | null> {
   const to = deps.config.approvals.notify;
-  if (!deps.mailer || to.length === 0) return;
-  const subject = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }[input.what];
-  const how =
-    input.approvalId === null
-      ? input.run === ''
-        ? 'Look at the budgets: actguard budget list --tenant TENANT'
-        : `Look at the run: actguard show ${input.run}`
-      : `Read and answer it: actguard approve ${input.approvalId} (or: actguard reject ${input.approvalId})`;
-  const text = input.approvalId === null ? input.text : await askText(deps, input.approvalId);
-  await deps.mailer.send({
-    to,
-    subject: `[ActGuard] ${subject}${input.run === '' ? '' : `: run ${input.run}`}`,
-    text: `${text}\n\n${how}\n`,
-    // one run may have several mails about its budget; the same one, sent again, has the same id
-    messageId: `<${input.approvalId ?? input.run}.${input.what}.${sha256Hex(input.text).slice(0, 16)}@actguard.invalid>`,
+  if (input.approvalId === null) return runMail(to, input.run, input.what, TITLES[input.what], input.text);
+  const [row] = await deps.db.query<{
+    a: { request: string; content: ApprovalContent | null; mails: string[] } | null;
+  }>('select actguard.mail_context($1) as a', [input.approvalId]);
+  const request = row?.a ? parseRequest(row.a.request) : null;
+  if (!row?.a || request?.kind !== 'ok' || input.what === 'budget') return null;
+  return askMail({
+    what: input.what,
+    request: request.value,
+    to: [...new Set([...to, ...row.a.mails])],
+    page: deps.passkeys?.origins[0] ?? null,
+    fields: fieldsOf(deps, request.value.tool, row.a.content),
+    outcome: input.text,
   });
 }
 
-/** The tool and when the ask expires; its title is made from arguments and stays where people sign. */
-async function askText(deps: Deps, approvalId: string): Promise<string> {
-  const [row] = await deps.db.query<{ a: { request: string } | null }>('select actguard.read_approval($1) as a', [
-    approvalId,
+/** What the tool's author marked as public, in the author's order. */
+function fieldsOf(deps: Deps, name: string, content: ApprovalContent | null): [string, Json][] {
+  const marked = deps.config.tools.find((tool) => tool.name === name)?.code.mailFields ?? [];
+  const args = content?.args;
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) return [];
+  return marked.flatMap((field): [string, Json][] => {
+    const value = (args as JsonObject)[field];
+    return value === undefined ? [] : [[field, value]];
+  });
+}
+
+async function note(deps: Deps, input: NotifyInput, mail: Mail, error: string | null): Promise<void> {
+  await deps.db.query('select actguard.note_mail($1::jsonb)', [
+    JSON.stringify({
+      messageId: mail.messageId,
+      run: input.run,
+      what: input.what,
+      error: error === null ? null : deps.known.text(error).slice(0, 300),
+    }),
   ]);
-  const request = row?.a ? parseRequest(row.a.request) : null;
-  if (request?.kind !== 'ok') return 'Somebody is asked.';
-  const { tool, expiresAt, requester, tenant } = request.value;
-  return `${requester.agent} asks in ${tenant} whether ${tool} may run. Without an answer by ${expiresAt} nothing happens.`;
 }

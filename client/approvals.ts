@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Database } from '../activities/deps.ts';
 import { type ApprovalContent, type ApprovalRequest, approvalStatement, parseRequest } from '../governance/approval.ts';
-import { commitment } from '../governance/digest.ts';
+import { contentProblem } from '../governance/content.ts';
 import { APPROVAL_PAYLOAD_TYPE } from '../governance/dsse.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { approvalSignal, type ApprovalSignal } from '../workflows/messages.ts';
@@ -71,8 +71,8 @@ export async function readApproval(db: Rows, approvalId: string): Promise<ReadAp
   const request = parseRequest(row.a.request);
   if (request.kind === 'invalid' || request.value.approvalId !== approvalId)
     throw damaged(approvalId, 'its request is damaged');
-  if (!content) throw damaged(approvalId, 'its content was erased');
-  if (!fits(request.value, content)) throw damaged(approvalId, 'its content is not what was asked');
+  const problem = contentProblem(request.value, content);
+  if (problem !== null || content === null) throw damaged(approvalId, problem ?? 'its content was erased');
   return { request: request.value, content, state, title, answers };
 }
 
@@ -112,23 +112,6 @@ export async function awaitAnswer(
     if (answers.some((a) => a.person === person)) return { counted: true, state };
     if (state !== 'open' || performance.now() > until) return { counted: false, state };
     await setTimeout(LOOK_EVERY_MS);
-  }
-}
-
-function fits(request: ApprovalRequest, content: ApprovalContent): boolean {
-  try {
-    const { salt, args, shown, facts } = content;
-    return (
-      commitment(salt, args) === request.argsCommitment &&
-      commitment(salt, shown) === request.shownCommitment &&
-      facts.length === request.facts.length &&
-      facts.every(
-        (fact, i) =>
-          commitment(salt, fact.value) === request.facts[i]?.commitment && fact.kind === request.facts[i].kind,
-      )
-    );
-  } catch {
-    return false;
   }
 }
 

@@ -36,6 +36,10 @@ export interface Target {
   readonly stateDirectory: string | null;
   /** File of the payload keys; null: payloads stand in clear. */
   readonly payloadKeys: string | null;
+  /** Where the approval page is, where it is known: the dev stack's. */
+  readonly pageUrl?: string | null;
+  /** `smtp://…`, where it is known: the dev stack's, or ACTGUARD_SMTP_URL. */
+  readonly smtpUrl?: string | null;
 }
 
 interface DevFile {
@@ -43,6 +47,8 @@ interface DevFile {
   readonly pid: number;
   readonly temporal?: { readonly address: string; readonly namespace: string; readonly ui: string | null };
   readonly postgres?: { readonly url: string };
+  readonly page?: { readonly url: string };
+  readonly mail?: { readonly smtp: string };
 }
 
 /** @throws BACKEND_UNAVAILABLE when nothing says where the platform is */
@@ -67,6 +73,8 @@ export function findTarget(options: ConnectOptions = {}): Target {
       ui: dev.file.temporal.ui,
       stateDirectory: dev.directory,
       payloadKeys,
+      pageUrl: dev.file.page?.url ?? null,
+      smtpUrl: dev.file.mail?.smtp ?? null,
     };
   }
   if (process.env['TEMPORAL_ADDRESS']) {
@@ -78,6 +86,8 @@ export function findTarget(options: ConnectOptions = {}): Target {
       ui: null,
       stateDirectory: null,
       payloadKeys,
+      pageUrl: null,
+      smtpUrl: process.env['ACTGUARD_SMTP_URL'] ?? null,
     };
   }
   throw new ActGuardError('BACKEND_UNAVAILABLE', 'no ActGuard platform found from here', {

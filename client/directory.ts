@@ -73,3 +73,23 @@ export async function storeEnrolment(db: Rows, envelope: Json, nowMs: number): P
     hint: 'make a new key with `actguard keys generate`',
   });
 }
+
+/** Revokes keys of a person (null: all of them); answers how many. @throws BACKEND_UNAVAILABLE */
+export async function revokeKeys(
+  db: Rows,
+  options: { readonly tenant: string; readonly person: string; readonly keyId: string | null; readonly nowMs: number },
+): Promise<number> {
+  const { tenant, person, keyId, nowMs } = options;
+  const entry = makeEntry({
+    kind: 'key.revoked',
+    tenant,
+    run: null,
+    key: `revoked:${person}:${keyId ?? 'all'}:${nowMs}`,
+    atMs: nowMs,
+    data: { person, key: keyId },
+  });
+  const [row] = await db.query<{ n: number }>('select actguard.revoke_keys($1::jsonb) as n', [
+    JSON.stringify({ tenant, person, keyId, entries: [entry] }),
+  ]);
+  return row?.n ?? 0;
+}

@@ -72,13 +72,20 @@ export function writeKeyFile(file: string, key: SigningKey, passphrase: string |
 }
 
 /** What a key file says without its passphrase. @throws ActGuardError NOT_FOUND, ARGUMENTS_INVALID */
-export function readKeyHead(file: string): { person: string; dev: boolean; keyId: string; encrypted: boolean } {
+export function readKeyHead(file: string): {
+  person: string;
+  dev: boolean;
+  keyId: string;
+  publicKey: Uint8Array;
+  encrypted: boolean;
+} {
   const fields = readFields(file);
   const publicKey = bytesOf(fields['publicKey'], file);
   return {
     person: String(fields['person']),
     dev: fields['dev'] === true,
     keyId: fingerprintOf(publicKey),
+    publicKey,
     encrypted: 'encrypted' in fields,
   };
 }

@@ -11,6 +11,7 @@ import { checkInputSchema, checkZod, inputParser, outputJson, outputParser } fro
 import type { InputSchema } from './schema.ts';
 import { checkCredentials, checkProves, checkRequires, checkRules } from './tool-fields.ts';
 import * as guards from './tool-guards.ts';
+import { checkMailFields } from './tool-mail.ts';
 import { checkTrust } from './tool-trust.ts';
 import { TOOL } from './types.ts';
 import type { Tool, ToolCode, ToolOptions } from './types.ts';
@@ -19,7 +20,7 @@ const OPTIONS = [
   ...['name', 'description', 'effect', 'reach', 'inputSchema', 'outputSchema', 'execute', 'describe', 'timeout'],
   ...['settlesWithin', 'retry', 'maxCallsPerRun', 'rateLimit', 'circuitBreaker', 'rules', 'proves', 'provesKinds'],
   ...['requires', 'facts', 'idempotency', 'repeatable', 'definiteStatuses', 'reconcile', 'cost', 'credentials'],
-  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust'],
+  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust', 'mailFields'],
 ];
 /** Options of guards.md that nothing enforces yet: accepting one would be a promise that is not kept. */
 const NOT_YET = ['undo'];
@@ -91,6 +92,7 @@ function buildCode(checks: Checks, given: Options, input: InputSchema | null, ou
     parseOutput: outputParser(output),
     execute: execute ?? refuseAll,
     describe: checks.fn('describe', given.describe),
+    mailFields: checkMailFields(checks, given.mailFields, input),
     rules: checkRules(checks, given.rules, input),
     proves: checkProves(checks, given.proves, given.provesKinds, output).proves,
     key: typeof idempotency.key === 'function' ? (idempotency.key as ToolCode['key']) : null,

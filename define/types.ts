@@ -62,6 +62,8 @@ export interface ToolOptions<I extends z.ZodObject, O extends z.ZodType> {
   readonly outputSchema?: O;
   readonly execute: (args: z.output<I>, ctx: ToolContext) => z.input<O> | Promise<z.input<O>>;
   readonly describe?: (args: z.output<I>) => string;
+  /** Arguments that are no secret to a mailbox: mails about asks show them. Default: none. */
+  readonly mailFields?: readonly Field<z.output<I>>[];
   readonly timeout?: Duration;
   readonly settlesWithin?: Duration;
   readonly retry?: {
@@ -138,6 +140,7 @@ export interface ToolCode {
   readonly parseOutput: (value: unknown) => unknown;
   readonly execute: (args: never, ctx: ToolContext) => unknown;
   readonly describe: ((args: never) => string) | null;
+  readonly mailFields: readonly string[];
   /** Rules in order of the arguments as written. */
   readonly rules: readonly { readonly argument: string; readonly rules: readonly Rule[]; readonly optional: boolean }[];
   readonly proves:

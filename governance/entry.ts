@@ -34,6 +34,8 @@ export const ENTRY_KINDS = [
   'command.accepted',
   'command.invalid',
   'person.enrolled',
+  'person.invited',
+  'key.pending',
   'key.enrolled',
   'key.revoked',
   'freeze.set',

@@ -163,6 +163,20 @@ export const MAX_PASSKEY_SIGNATURE_BYTES = 512;
 export const MAX_PASSKEY_KEY_BYTES = 600;
 /** A credential id (WebAuthn allows 1023 bytes; it stands in an enrolment). */
 export const MAX_CREDENTIAL_ID_BYTES = 1023;
+/** A sign-in on the approval page lasts a working day at most; every answer is signed anew anyway. */
+export const PAGE_SESSION_MS = 8 * 60 * 60 * 1000;
+/** A sign-in's nonce is good for this long: a person looks for their passkey. */
+export const SIGN_IN_NONCE_MS = 5 * 60_000;
+/** An invitation's link. */
+export const INVITATION_MS = 3 * 24 * 60 * 60 * 1000;
+/** Bodies of requests to the approval page: an envelope and its framing, or a new passkey. */
+export const MAX_PAGE_BODY_BYTES = 32 * 1024;
+/** Requests a minute from one address, an office behind one maybe; live pages look again after every change. */
+export const MAX_PAGE_REQUESTS_PER_MINUTE = 1_200;
+/** Answers, sign-ins and invitations a minute from one address: each costs a signature check. */
+export const MAX_PAGE_SIGNATURES_PER_MINUTE = 60;
+/** Pages of one gateway that are kept up to date at the same time. */
+export const MAX_LIVE_PAGES = 500;
 /** Links between a key and a root: root, administrator, administrator of a tenant, person. */
 export const MAX_CHAIN_LINKS = 4;
 /** An approval request as it is signed: its statement, in base64 with a signature, has to fit MAX_SIGNAL_BYTES. */

@@ -13,6 +13,12 @@ if (!existsSync('tsconfig.build.json') || !existsSync(tsc)) {
 rmSync('dist', { recursive: true, force: true });
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
+// The approval page's scripts run in browsers: their own library of types, the same output folder.
+const page = spawnSync(process.execPath, [tsc, '-p', 'gateway/page', '--noEmit', 'false', '--sourceMap', 'false'], {
+  stdio: 'inherit',
+});
+if (page.status !== 0) process.exit(page.status ?? 1);
+cpSync('gateway/page/style.css', 'dist/gateway/page/style.css');
 for (const sql of ['migrations', 'functions']) {
   cpSync(`activities/${sql}`, `dist/activities/${sql}`, { recursive: true });
 }

@@ -24,6 +24,8 @@ export interface DevFile extends ProcessRef {
   readonly mail?: { readonly smtp: string; readonly directory: string | null };
   /** Its URL and its public key, as verifiers want it. */
   readonly witness?: { readonly url: string; readonly key: string };
+  /** The approval page: `http://localhost:8400`. */
+  readonly page?: { readonly url: string };
   readonly worker: { readonly pid: number } | null;
   readonly children: readonly DevChild[];
   /** ISO 8601. */

@@ -8,6 +8,7 @@ import { ActGuardError } from '../governance/errors.ts';
 import { endProcess } from './children.ts';
 import type { Child } from './children.ts';
 import { claimDevFile, prepareStateDirectory, stateTrouble, STATE_DIRECTORY } from './dev-file.ts';
+import { startDevPage } from './dev-page.ts';
 import type { DevChild, DevFile, DevFileHandle } from './dev-file.ts';
 import { devDatabaseDirectory, devPassword } from './dev-state.ts';
 import { startDevWitness } from './dev-witness.ts';
@@ -20,7 +21,7 @@ import { startPostgres } from './postgres-server.ts';
 import { findTemporal, startTemporal } from './temporal-server.ts';
 
 /** Ports that are tried first when none are given. */
-const USUAL_PORTS = { temporal: 7233, ui: 8233, postgres: 5433, mail: 1025 };
+const USUAL_PORTS = { temporal: 7233, ui: 8233, postgres: 5433, mail: 1025, page: 8400 };
 /** Whatever takes longer says so. */
 const PATIENCE_MS = 1_000;
 
@@ -120,6 +121,7 @@ class Stack {
         : await choosePort('Postgres', this.options.ports?.postgres, USUAL_PORTS.postgres),
       mail: this.env['ACTGUARD_SMTP_URL'] ? 0 : await choosePort('mail', this.options.ports?.mail, USUAL_PORTS.mail),
     };
+    const page = await choosePort('the approval page', this.options.ports?.page, USUAL_PORTS.page);
     const parts = await Promise.allSettled([
       this.patiently('starting Postgres', this.startDatabase(ports.postgres)),
       this.patiently('starting Temporal', this.startTemporal(ports.temporal, ports.ui)),
@@ -127,6 +129,7 @@ class Stack {
     ]);
     const failed = parts.find((part) => part.status === 'rejected');
     if (failed) throw failed.reason;
+    await this.startPage(page);
     if (!this.options.noWorker) await this.patiently('starting the worker', this.startWorker());
     await this.file.update({ ready: true });
   }
@@ -212,6 +215,13 @@ class Stack {
     const server = await startMail({ directory: join(this.state, 'mail'), port });
     this.stops.push({ order: 1, stop: () => server.stop() });
     await this.file.update({ mail: { smtp: server.url, directory: server.directory } });
+  }
+
+  private async startPage(port: number): Promise<void> {
+    const started = await startDevPage(this.state, this.file.current(), port, (message) => this.say(message));
+    if (!started) return;
+    this.stops.push({ order: 0, stop: () => started.page.stop() });
+    await this.file.update({ page: { url: started.url } });
   }
 
   private async startWorker(): Promise<void> {

@@ -14,6 +14,7 @@ import { findDevStack, STATE_DIRECTORY } from './dev-file.ts';
 import type { DevFile } from './dev-file.ts';
 import { findConfig, loadConfig } from './load-config.ts';
 import type { LoadedConfig } from './load-config.ts';
+import { undelivered } from './undelivered.ts';
 import { SEARCH_ATTRIBUTES } from './search-attributes.ts';
 import { findTemporal, missingSearchAttributes } from './temporal-server.ts';
 
@@ -232,6 +233,14 @@ async function mail(dev: DevFile | undefined): Promise<Finding> {
     socket.once('timeout', () => end(false));
     socket.once('error', () => end(false));
   });
+  const lost = await undelivered(dev?.postgres?.url ?? process.env['ACTGUARD_DATABASE_URL']);
+  if (reached && lost !== null)
+    return {
+      name,
+      state: 'warn',
+      detail: lost,
+      fix: 'they are tried again for a day; check the mail server’s own log',
+    };
   return reached
     ? { name, state: 'ok', detail: `${host}:${port}` }
     : { name, state: 'fail', detail: `${host}:${port} does not answer`, fix: 'start it, or check ACTGUARD_SMTP_URL' };

@@ -17,6 +17,7 @@ interface DevOptions {
   readonly uiPort?: number;
   readonly postgresPort?: number;
   readonly mailPort?: number;
+  readonly pagePort?: number;
 }
 
 /** Registers the command. */
@@ -32,6 +33,7 @@ export function register(program: Command, io: Io): void {
     .option('--ui-port <port>', "the Web UI's port (default: 8233, or a free one)", port)
     .option('--postgres-port <port>', "Postgres's port (default: 5433, or a free one)", port)
     .option('--mail-port <port>', "the inbox's port (default: 1025, or a free one)", port)
+    .option('--page-port <port>', "the approval page's port (default: 8400, or a free one)", port)
     .action((options: DevOptions) => dev(options, io));
 }
 
@@ -60,6 +62,7 @@ async function dev(options: DevOptions, io: Io): Promise<void> {
       ...(options.uiPort === undefined ? {} : { ui: options.uiPort }),
       ...(options.postgresPort === undefined ? {} : { postgres: options.postgresPort }),
       ...(options.mailPort === undefined ? {} : { mail: options.mailPort }),
+      ...(options.pagePort === undefined ? {} : { page: options.pagePort }),
     },
     onEvent: (event) => say(event, io),
   });
@@ -90,6 +93,7 @@ function describe(file: DevFile, io: Io): void {
   if (file.postgres) io.line(`  Postgres   ${withoutPassword(file.postgres.url)}`);
   if (file.mail?.directory) io.line(`  mail       ${withoutPassword(file.mail.smtp)}, kept in ${file.mail.directory}`);
   else if (file.mail) io.line(`  mail       ${withoutPassword(file.mail.smtp)}`);
+  if (file.page) io.line(`  approvals  ${file.page.url}`);
   io.line(`  worker     ${file.worker ? `pid ${file.worker.pid}` : 'none'}`);
 }
 
@@ -99,6 +103,7 @@ function publicView(file: DevFile): Json {
     temporal: file.temporal ?? null,
     postgres: file.postgres ? { url: withoutPassword(file.postgres.url) } : null,
     mail: file.mail ? { ...file.mail, smtp: withoutPassword(file.mail.smtp) } : null,
+    page: file.page ?? null,
     worker: file.worker,
     startedAt: file.startedAt,
   };

@@ -15,6 +15,10 @@ export interface Connected {
   readonly answer: (request: ApprovalRequest, signal: ApprovalSignal) => Promise<void>;
   /** The dev stack's state directory (`.actguard`); null where there is none. */
   readonly stateDirectory: string | null;
+  /** Origin of the dev stack's approval page; null or absent: not known here. */
+  readonly pageUrl?: string | null;
+  /** Where mails go; null or absent: not known here. */
+  readonly smtpUrl?: string | null;
   readonly close: () => Promise<void>;
 }
 

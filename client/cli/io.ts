@@ -16,6 +16,8 @@ export async function connectDoors(): Promise<Connected> {
     db,
     answer: async (request, signal) => sendAnswer(await (client ??= openClient(target)), request, signal),
     stateDirectory: target.stateDirectory,
+    pageUrl: target.pageUrl ?? null,
+    smtpUrl: target.smtpUrl ?? null,
     close: async () => {
       await db.end();
       await (await client?.catch(() => undefined))?.connection.close();

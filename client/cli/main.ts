@@ -18,6 +18,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['approvals'], () => import('./approvals.ts')],
   [['approve', 'reject'], () => import('./approve.ts')],
   [['keys'], () => import('./keys.ts')],
+  [['gateway'], () => import('./gateway.ts')],
   [['approver'], () => import('./approver.ts')],
   [['run'], () => import('./run.ts')],
   [['runs'], () => import('./runs.ts')],

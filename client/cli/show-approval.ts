@@ -3,8 +3,11 @@
  */
 import type { AskedSource } from '../../governance/approval.ts';
 import { canonicalize } from '../../governance/canonical.ts';
-import { escapeHidden, span } from '../../governance/denial.ts';
+import { span } from '../../governance/denial.ts';
+import { visible } from '../../governance/visible.ts';
 import type { ReadApproval } from '../approvals.ts';
+
+export { visible };
 
 /** Lines that an approver reads before answering. `nowMs` is for the time that is left. */
 export function showApproval(ask: ReadApproval, nowMs: number): string[] {
@@ -44,22 +47,6 @@ function sourceLines({ argument, value, origin, about, from }: AskedSource): str
     : 'the agent made it up';
   const named = argument === '' ? visible(value) : `${visible(argument)} ${visible(value)}`;
   return [`came from  ${what} ${named}: ${where}`, ...(from && from.text !== '' ? block(from.text) : [])];
-}
-
-/** Text with control, bidi and zero-width characters, and letters of a second script inside a word, as \uXXXX. */
-export function visible(text: string): string {
-  return escapeHidden(text).replace(/[\p{L}\p{M}\p{N}]+/gu, (word) => {
-    if (
-      !/\p{Script=Latin}/u.test(word) ||
-      !/[\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}]/u.test(word)
-    )
-      return word;
-    return [...word].map((c) => (/[\p{Script=Latin}\p{N}]/u.test(c) ? c : escapeLetter(c))).join('');
-  });
-}
-
-function escapeLetter(letter: string): string {
-  return `\\u{${letter.codePointAt(0)?.toString(16) ?? ''}}`;
 }
 
 /** Indented, so that no line of it can pass for one of ours. */

@@ -16,7 +16,7 @@ import type { Io } from './io.ts';
 /** Where a worker connects to. */
 type Place = Pick<
   WorkerOptions,
-  'temporal' | 'databaseUrl' | 'smtpUrl' | 'devDirectory' | 'modelReplayUrl' | 'sealing'
+  'temporal' | 'databaseUrl' | 'smtpUrl' | 'devDirectory' | 'modelReplayUrl' | 'sealing' | 'pageUrl'
 >;
 
 /** Registers the command. */
@@ -65,6 +65,7 @@ function placeFromDevStack(directory: string): Place {
     devDirectory: directory,
     modelReplayUrl: process.env['ACTGUARD_MODEL_REPLAY_URL'] ?? null,
     sealing: devSealing(directory, file),
+    pageUrl: file.page?.url ?? null,
   };
 }
 

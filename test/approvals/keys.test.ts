@@ -105,7 +105,13 @@ describe('P4 key files', () => {
     writeKeyFile(file, key, 'correct horse');
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readFileSync(file, 'utf8')).not.toContain('privateKey');
-    expect(readKeyHead(file)).toEqual({ person: 'bob', dev: false, keyId: key.keyId, encrypted: true });
+    expect(readKeyHead(file)).toEqual({
+      person: 'bob',
+      dev: false,
+      keyId: key.keyId,
+      publicKey: key.publicKey,
+      encrypted: true,
+    });
     expect(readKeyFile(file, 'correct horse').keyId).toBe(key.keyId);
     expect(() => readKeyFile(file, 'wrong')).toThrow(/does not open/);
     expect(() => readKeyFile(file, null)).toThrow(/is encrypted/);

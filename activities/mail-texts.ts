@@ -1,0 +1,138 @@
+/**
+ * What mails say: which tool, until when, a link. Never arguments, unless the tool's author marked them; never a link
+ * that does something by being opened. Every foreign word is escaped, and no line break reaches a header.
+ */
+import type { ApprovalRequest } from '../governance/approval.ts';
+import { sha256Hex } from '../governance/digest.ts';
+import type { Json } from '../governance/json.ts';
+import { visible } from '../governance/visible.ts';
+import type { Mail } from './deps.ts';
+
+/** Longest value of a field that a mail shows. */
+const MAX_FIELD_CHARS = 200;
+const MAX_SUBJECT_CHARS = 150;
+
+/** An invitation as it is mailed. */
+export interface InvitationMail {
+  readonly invitation: string;
+  readonly to: string;
+  readonly link: string;
+  readonly tenant: string;
+  readonly person: string;
+}
+
+/** About an ask: asked, reminded, or what came of it. */
+export interface AskMail {
+  readonly what: 'ask' | 'reminder' | 'outcome';
+  readonly request: ApprovalRequest;
+  readonly to: readonly string[];
+  /** Origin of the approval page; null: answered on the command line. */
+  readonly page: string | null;
+  /** Fields that the tool's author marked for mails, with their values. */
+  readonly fields: readonly (readonly [name: string, value: Json])[];
+  /** Of an outcome: what came of it, in our own words. */
+  readonly outcome: string;
+}
+
+/** The mail about an ask. Its Message-ID is the request's; what follows answers it, so that mail programs thread them. */
+export function askMail(mail: AskMail): Mail {
+  const { request, what, page } = mail;
+  const { approvalId, tool, requester, tenant, expiresAt } = request;
+  const title = { ask: 'Approval needed', reminder: 'Still waits for an approval', outcome: 'What came of it' }[what];
+  const asks = `${visible(requester.agent)} asks in ${visible(tenant)}, on behalf of ${visible(requester.user)}, whether ${visible(tool)} may run.`;
+  const ends = `Without an answer by ${expiresAt} nothing happens.`;
+  const paragraphs = what === 'outcome' ? [asks, mail.outcome] : [asks, ends];
+  const link = page === null ? null : `${page}/asks/${encodeURIComponent(approvalId)}`;
+  const how =
+    link === null ? `Read and answer it: actguard approve ${approvalId} (or: actguard reject ${approvalId})` : null;
+  const root = messageId(approvalId);
+  return {
+    to: mail.to,
+    ...bodies(title, paragraphs, mail.fields, link, how),
+    subject: subjectOf(`${title}: ${tool} in ${tenant}`),
+    messageId: what === 'ask' ? root : messageId(`${approvalId}.${what}`),
+    ...(what === 'ask' ? {} : { inReplyTo: root }),
+  };
+}
+
+/** The mail that invites. */
+export function invitationMail({ invitation, to, link, tenant, person }: InvitationMail): Mail {
+  const paragraphs = [
+    `You are invited to approve in ${visible(tenant)} as ${visible(person)}.`,
+    'The link lets you make a passkey, once, within three days. It approves nothing; an administrator confirms your passkey before it counts.',
+    'If you did not expect this, ignore it.',
+  ];
+  return {
+    to: [to],
+    ...bodies('You are invited to approve', paragraphs, [], link, null),
+    subject: subjectOf(`You are invited to approve in ${tenant}`),
+    messageId: messageId(`invitation.${invitation}`),
+  };
+}
+
+/** A mail of a few lines about a run, or about the budgets above runs (`run` empty). */
+export function runMail(to: readonly string[], run: string, what: string, title: string, text: string): Mail {
+  return {
+    to,
+    ...bodies(
+      title,
+      [text],
+      [],
+      null,
+      run === ''
+        ? 'Look at the budgets: actguard budget list --tenant TENANT'
+        : `Look at the run: actguard show ${run}`,
+    ),
+    subject: subjectOf(run === '' ? title : `${title}: run ${run}`),
+    // one run may have several mails about its budget; the same one, sent again, has the same id
+    messageId: messageId(`${run}.${what}.${sha256Hex(text.toWellFormed()).slice(0, 16)}`),
+  };
+}
+
+function bodies(
+  title: string,
+  paragraphs: readonly string[],
+  fields: AskMail['fields'],
+  link: string | null,
+  how: string | null,
+): { readonly text: string; readonly html: string } {
+  const rows = fields.map(([name, value]) => [visible(name), shortValue(value)] as const);
+  const text = [
+    ...paragraphs,
+    ...(rows.length === 0 ? [] : [rows.map(([name, value]) => `${name}: ${value}`).join('\n')]),
+    ...(link === null ? [] : [`Sign in and read it: ${link}`]),
+    ...(how === null ? [] : [how]),
+  ].join('\n\n');
+  const html = [
+    `<h1 style="font-size:18px">${escape(title)}</h1>`,
+    ...paragraphs.map((p) => `<p>${escape(p)}</p>`),
+    ...(rows.length === 0
+      ? []
+      : [
+          `<table>${rows.map(([n, v]) => `<tr><th align="left">${escape(n)}</th><td>${escape(v)}</td></tr>`).join('')}</table>`,
+        ]),
+    ...(link === null ? [] : [`<p><a href="${escape(link)}">Sign in and read it</a></p><p>${escape(link)}</p>`]),
+    ...(how === null ? [] : [`<p>${escape(how)}</p>`]),
+  ].join('\n');
+  return { text: `${text}\n`, html: `<!doctype html><html lang="en"><body>${html}</body></html>\n` };
+}
+
+function shortValue(value: Json): string {
+  const text = visible(typeof value === 'string' ? value : JSON.stringify(value));
+  return text.length > MAX_FIELD_CHARS ? `${text.slice(0, MAX_FIELD_CHARS)}…` : text;
+}
+
+/** One line of printable characters. */
+function subjectOf(text: string): string {
+  const line = visible(text.replaceAll(/\s+/g, ' ').trim());
+  return `[ActGuard] ${line.length > MAX_SUBJECT_CHARS ? `${line.slice(0, MAX_SUBJECT_CHARS).toWellFormed()}…` : line}`;
+}
+
+/** `<id@actguard.invalid>`: only characters that a Message-ID may hold (RFC 5322, dot-atom). */
+function messageId(id: string): string {
+  return `<${id.replaceAll(/[^A-Za-z0-9._-]/g, '_').slice(0, 200)}@actguard.invalid>`;
+}
+
+function escape(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;').replaceAll("'", '&#39;'); // prettier-ignore
+}

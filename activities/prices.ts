@@ -7,8 +7,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { calcPrice, findProvider, type ModelPrice as Rates } from '@pydantic/genai-prices';
 import { costToMicros } from '../governance/money.ts';
-import type { PriceOptions } from '../define/types.ts';
-import type { ModelPrice } from '../governance/price.ts';
+import type { PriceOptions, PricePeriod } from '../define/budget-types.ts';
+import { overheadOf, type ModelPrice } from '../governance/price.ts';
 
 /** The package exports no package.json: it lies above its entry. */
 const ENTRY = createRequire(import.meta.url).resolve('@pydantic/genai-prices');
@@ -31,17 +31,39 @@ const known = new Map<string, { readonly hour: number; readonly price: ModelPric
  */
 export function priceOf(
   model: string,
-  prices: { readonly [model: string]: PriceOptions },
+  prices: { readonly [model: string]: PriceOptions | readonly PricePeriod[] },
   nowMs: number,
 ): ModelPrice | null {
-  if (Object.hasOwn(prices, model)) return ownPrice(prices[model] as PriceOptions);
+  if (Object.hasOwn(prices, model))
+    return framed(model, ownPrices(prices[model] as PriceOptions | readonly PricePeriod[], nowMs));
   const hour = Math.floor(nowMs / (2 * HALF_HOUR_MS));
   const found = known.get(model);
   if (found?.hour === hour) return found.price;
-  const price = bundledPrice(model, nowMs);
+  const price = framed(model, bundledPrice(model, nowMs));
   if (known.size >= 1_000) known.clear();
   known.set(model, { hour, price });
   return price;
+}
+
+function framed(model: string, price: ModelPrice | null): ModelPrice | null {
+  const overhead = overheadOf(model);
+  return price === null || overhead === undefined ? price : { ...price, overhead };
+}
+
+/** The dearest of the user's prices from now until runs of today are over; unknown where none holds now. */
+function ownPrices(own: PriceOptions | readonly PricePeriod[], nowMs: number): ModelPrice | null {
+  if (!isPeriods(own)) return ownPrice(own);
+  const untilMs = nowMs + LOOK_AHEAD_STEPS * HALF_HOUR_MS;
+  const holds = own.some((p) => (p.fromMs ?? -Infinity) <= nowMs && nowMs < (p.untilMs ?? Infinity));
+  if (!holds) return null;
+  return own
+    .filter((p) => (p.fromMs ?? -Infinity) <= untilMs && nowMs < (p.untilMs ?? Infinity))
+    .map(ownPrice)
+    .reduce(dearer);
+}
+
+function isPeriods(own: PriceOptions | readonly PricePeriod[]): own is readonly PricePeriod[] {
+  return Array.isArray(own);
 }
 
 /** Cached input and cache writes that the table leaves out cost what input costs. */

@@ -34,3 +34,23 @@ export interface AccountDefaults {
   readonly agent: AccountLimit | null;
   readonly label: { readonly [label: string]: AccountLimit };
 }
+
+/** A price of the user's own, in dollars per million tokens. */
+export interface PriceOptions {
+  readonly inputUsdPerMTok: number;
+  readonly cachedInputUsdPerMTok?: number;
+  readonly cacheWriteUsdPerMTok?: number;
+  readonly outputUsdPerMTok: number;
+}
+
+/** A price that holds for a time: ISO dates, `from` inclusive, `until` exclusive; absent: since ever, for ever. */
+export interface DatedPriceOptions extends PriceOptions {
+  readonly from?: string;
+  readonly until?: string;
+}
+
+/** A checked price with its time, milliseconds since the epoch; null: no bound. */
+export interface PricePeriod extends PriceOptions {
+  readonly fromMs: number | null;
+  readonly untilMs: number | null;
+}

@@ -32,7 +32,13 @@
  * });
  */
 export { ActGuardError, ERROR_CODES, FAILURE_KINDS, isActGuardError } from '../governance/errors.ts';
-export type { AccountLimitOptions, BudgetOptions, LimitOptions } from './budget-types.ts';
+export type {
+  AccountLimitOptions,
+  BudgetOptions,
+  DatedPriceOptions,
+  LimitOptions,
+  PriceOptions,
+} from './budget-types.ts';
 export type { CallError, Denial, ErrorCode, FailureKind, Problem } from '../governance/errors.ts';
 export type { CallResult, Fact, Limit, RunResult, Usage } from '../governance/call.ts';
 export type { Json, JsonObject } from '../governance/json.ts';
@@ -61,7 +67,6 @@ export type {
   Config,
   ConfigOptions,
   Duration,
-  PriceOptions,
   ProviderOptions,
   Reconciled,
   Tool,

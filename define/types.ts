@@ -7,7 +7,7 @@ import type { Rule } from '../governance/rules.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import type { ArgumentTrust, EffectKind, OutputTrust, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
 import type { SecretFromOptions, SecretRef, Secrets } from './secret-types.ts';
-import type { AccountDefaults, BudgetOptions } from './budget-types.ts';
+import type { AccountDefaults, BudgetOptions, DatedPriceOptions, PriceOptions, PricePeriod } from './budget-types.ts';
 
 /** Milliseconds, or `'100ms'`, `'10s'`, `'1m'`, `'1h'`, `'1d'`. */
 export type Duration = number | `${number}${'ms' | 's' | 'm' | 'h' | 'd'}`;
@@ -198,14 +198,6 @@ export interface ProviderOptions {
   readonly apiKeyEnv?: string;
 }
 
-/** A price of the user's own, in dollars per million tokens. */
-export interface PriceOptions {
-  readonly inputUsdPerMTok: number;
-  readonly cachedInputUsdPerMTok?: number;
-  readonly cacheWriteUsdPerMTok?: number;
-  readonly outputUsdPerMTok: number;
-}
-
 /** Options of `defineConfig`; everything wrong is refused at once with CONFIG_INVALID. */
 export interface ConfigOptions {
   readonly tools: readonly Tool[];
@@ -216,7 +208,8 @@ export interface ConfigOptions {
   /** Longest pause of a call that waits because others' reservations are in the way; default 30 s. */
   readonly budgetWait?: Duration;
   readonly providers?: { readonly [name: string]: ProviderOptions };
-  readonly prices?: { readonly [model: string]: PriceOptions };
+  /** By `provider/name`: one price, or several in the order of time, each from where the one before ends. */
+  readonly prices?: { readonly [model: string]: PriceOptions | readonly DatedPriceOptions[] };
   readonly approvals?: {
     /** SHA-256 fingerprints (hex) of the administrators' keys. The dev stack adds its own. */
     readonly roots?: readonly string[];
@@ -247,7 +240,7 @@ export interface Config {
   readonly accounts: AccountDefaults;
   readonly budgetWaitMs: number;
   readonly providers: { readonly [name: string]: ProviderOptions };
-  readonly prices: { readonly [model: string]: PriceOptions };
+  readonly prices: { readonly [model: string]: readonly PricePeriod[] };
   readonly approvals: {
     readonly roots: readonly string[];
     readonly ttlMs: number;

@@ -113,6 +113,8 @@ export const MIN_OUTPUT_TOKENS = 16;
 export const TOKENS_PER_MESSAGE_OVERHEAD = 16;
 /** Tokens added per request for the provider's own framing (BU3). */
 export const TOKENS_PER_REQUEST_OVERHEAD = 64;
+/** Some providers put a prompt of their own before tools (a few hundred tokens): more than the largest that is documented. */
+export const TOKENS_PER_TOOL_PROMPT = 1_024;
 /** Longest pause of a call that waits for others' reservations, unless the configuration says otherwise (`budgetWait`). */
 export const DEFAULT_BUDGET_WAIT_MS = 30_000;
 /** First pause of such a call: most calls that hold a reservation are shorter. */

@@ -2,7 +2,12 @@
 import { BUDGET_UNITS, type BudgetUnit } from './budget.ts';
 import type { Amount, Limit } from './call.ts';
 import { ActGuardError } from './errors.ts';
-import { MIN_OUTPUT_TOKENS, TOKENS_PER_MESSAGE_OVERHEAD, TOKENS_PER_REQUEST_OVERHEAD } from './limits.ts';
+import {
+  MIN_OUTPUT_TOKENS,
+  TOKENS_PER_MESSAGE_OVERHEAD,
+  TOKENS_PER_REQUEST_OVERHEAD,
+  TOKENS_PER_TOOL_PROMPT,
+} from './limits.ts';
 import { MICROS_PER_USD, numerator, settleMicros } from './money.ts';
 
 /** Micro-dollars per million tokens, integers. The dearest tier of the model. */
@@ -13,6 +18,20 @@ export interface ModelPrice {
   readonly cachedInputMicrosPerMTok: number;
   readonly cacheWriteMicrosPerMTok: number;
   readonly outputMicrosPerMTok: number;
+  /** Tokens of the provider's own beyond the request's bytes; absent: the usual framing. */
+  readonly overhead?: { readonly perRequest: number; readonly perMessage: number };
+}
+
+const USUAL_OVERHEAD = { perRequest: TOKENS_PER_REQUEST_OVERHEAD, perMessage: TOKENS_PER_MESSAGE_OVERHEAD };
+
+/** What providers are known to put around a request of their own, beyond the usual framing. By `provider/`. */
+const OVERHEADS: readonly (readonly [prefix: string, overhead: NonNullable<ModelPrice['overhead']>])[] = [
+  ['anthropic/', { perRequest: TOKENS_PER_TOOL_PROMPT, perMessage: TOKENS_PER_MESSAGE_OVERHEAD }],
+];
+
+/** The overhead of a model, as its price carries it; undefined: the usual one. */
+export function overheadOf(model: string): ModelPrice['overhead'] {
+  return OVERHEADS.find(([prefix]) => model.startsWith(prefix))?.[1];
 }
 
 /**
@@ -57,7 +76,8 @@ export function worstCaseModelCall(planned: PlannedModelCall): WorstCase {
   const { price, left } = planned;
   if (price === null) return { kind: 'price-unknown' };
   checkWhole(planned.promptBytes, planned.messages, planned.maxOutputTokens - 1);
-  const input = planned.promptBytes + planned.messages * TOKENS_PER_MESSAGE_OVERHEAD + TOKENS_PER_REQUEST_OVERHEAD;
+  const { perRequest, perMessage } = price.overhead ?? USUAL_OVERHEAD;
+  const input = planned.promptBytes + planned.messages * perMessage + perRequest;
   const least = Math.min(MIN_OUTPUT_TOKENS, planned.maxOutputTokens);
   const needed = worstAmount(input, least, price);
   for (const unit of BUDGET_UNITS) {

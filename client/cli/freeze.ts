@@ -25,13 +25,13 @@ interface Flags {
 
 /** Registers both commands. */
 export function register(program: Command, doors: Doors): void {
-  const what = 'RUN, tool:NAME, agent:NAME, user:NAME, tenant:NAME or all';
+  const what = 'RUN, tool:NAME, agent:NAME, user:NAME, tenant:NAME, model:NAME or all';
   program
     .command('freeze')
     .description('freeze a run, a tool, an agent, a user, a tenant or everything: nothing begins until it is thawed')
     .argument('<what>', what)
     .requiredOption('--reason <text>', 'why; it stands in the ledger')
-    .option('--tenant <tenant>', "where: for tool, agent and user ('*': every tenant)")
+    .option('--tenant <tenant>', "where: for tool, agent, user and model ('*': every tenant)")
     .option('--abort', 'also stop the calls in flight, within 3 seconds; a write that is stopped is unknown')
     .option('--key <file>', 'sign it with your key: needed when too many were set within the hour')
     .action((id: string, flags: Flags) =>
@@ -64,7 +64,7 @@ export function register(program: Command, doors: Doors): void {
     .description('thaw what is frozen, signed with your key')
     .argument('<what>', what)
     .requiredOption('--reason <text>', 'why; it stands in the ledger')
-    .option('--tenant <tenant>', "where: for tool, agent and user ('*': every tenant)")
+    .option('--tenant <tenant>', "where: for tool, agent, user and model ('*': every tenant)")
     .option('--key <file>', 'your key; default: the key of the dev stack')
     .action((id: string, flags: Flags) =>
       withActguard(doors, async (actguard) => {

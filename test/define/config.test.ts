@@ -225,6 +225,64 @@ const configs: readonly Case[] = [
     { providers: { x: { kind: 'openai', apiKeyEnv: 'X_KEY' } } },
   ],
   [
+    'BU4 a price table with a gap',
+    {
+      prices: {
+        'x/m': [
+          { ...price, until: '2026-06-01' },
+          { ...price, from: '2026-06-02' },
+        ],
+      },
+    },
+    ['`prices.x/m.1`', 'leaves a gap'],
+    {
+      prices: {
+        'x/m': [
+          { ...price, until: '2026-06-01' },
+          { ...price, from: '2026-06-01' },
+        ],
+      },
+    },
+  ],
+  [
+    'BU4 a price table with an overlap',
+    {
+      prices: {
+        'x/m': [
+          { ...price, until: '2026-06-02' },
+          { ...price, from: '2026-06-01' },
+        ],
+      },
+    },
+    ['`prices.x/m.1`', 'overlaps'],
+    {
+      prices: {
+        'x/m': [
+          { ...price, until: '2026-06-02' },
+          { ...price, from: '2026-06-02T00:00:00Z' },
+        ],
+      },
+    },
+  ],
+  [
+    'BU4 a price table without an end in its middle',
+    { prices: { 'x/m': [price, price] } },
+    ['`prices.x/m.1`', 'overlaps'],
+    { prices: { 'x/m': [price] } },
+  ],
+  [
+    'BU4 a price that ends before it begins',
+    { prices: { 'x/m': [{ ...price, from: '2026-06-02', until: '2026-06-01' }] } },
+    ['`prices.x/m.0`', 'ends before it begins'],
+    { prices: { 'x/m': [{ ...price, from: '2026-06-01', until: '2026-06-02' }] } },
+  ],
+  [
+    'BU4 a price from some day',
+    { prices: { 'x/m': [{ ...price, from: 'soon' }] } },
+    ['`prices.x/m.0.from`', 'no date'],
+    { prices: { 'x/m': [{ ...price, from: '2026-06-01' }] } },
+  ],
+  [
     'BU4 a negative price',
     { prices: { 'x/m': { ...price, inputUsdPerMTok: -1 } } },
     ['`prices.x/m.inputUsdPerMTok`'],

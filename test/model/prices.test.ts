@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { priceOf } from '../../activities/prices.ts';
-import { settleModelCall } from '../../governance/price.ts';
+import { settleModelCall, worstCaseModelCall } from '../../governance/price.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00Z');
 const DAY_MS = 86_400_000;
@@ -45,6 +45,33 @@ describe('BU4 prices', () => {
     expect(before).toEqual(after);
     expect(long?.outputMicrosPerMTok).toBe(3_750_000);
     expect(after?.outputMicrosPerMTok).toBe(7_500_000);
+  });
+
+  test('BU4 your own prices may follow each other: the dearest of the coming days counts, before and after them none is known', () => {
+    const at = (date: string) => Date.parse(`${date}T00:00:00Z`);
+    const price = (usd: number, from: string | null, until: string | null) => ({
+      ...{ inputUsdPerMTok: usd, outputUsdPerMTok: 2 * usd },
+      ...{ fromMs: from === null ? null : at(from), untilMs: until === null ? null : at(until) },
+    });
+    const prices = { 'x/m': [price(1, '2026-01-01', '2026-12-01'), price(3, '2026-12-01', '2027-01-01')] };
+    const input = (date: string) => priceOf('x/m', prices, at(date))?.inputMicrosPerMTok ?? null;
+    expect(['2025-12-31', '2026-06-01', '2026-11-30', '2026-12-02', '2027-01-01'].map(input)).toEqual([
+      null,
+      1_000_000,
+      3_000_000,
+      3_000_000,
+      null,
+    ]);
+  });
+
+  test('BU3 a provider that puts a prompt of its own before tools is reserved with it', () => {
+    const cost = (model: string) => {
+      const price = priceOf(model, { [model]: { inputUsdPerMTok: 1, outputUsdPerMTok: 1 } }, NOW);
+      const worst = worstCaseModelCall({ promptBytes: 100, messages: 1, price, maxOutputTokens: 16, left: {} });
+      return worst.kind === 'ok' ? worst.reserved.tokens : null;
+    };
+    expect(cost('openai/x')).toBe(100 + 16 + 64 + 16);
+    expect(cost('anthropic/x')).toBe(100 + 16 + 1_024 + 16);
   });
 
   test('BU4 your own table wins, decimals round up and never down', () => {

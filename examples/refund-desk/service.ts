@@ -48,7 +48,12 @@ const ORDERS: { readonly [id: string]: { id: string; totalCents: number; note: s
 };
 
 const { values } = parseArgs({
-  options: { port: { type: 'string', default: '4010' }, data: { type: 'string', default: './books' } },
+  options: {
+    port: { type: 'string', default: '4010' },
+    data: { type: 'string', default: './books' },
+    // orders 100001, 100002 … beside the ones above, for the fault experiment
+    more: { type: 'string', default: '0' },
+  },
 });
 mkdirSync(values.data, { recursive: true });
 const file = join(values.data, 'refunds.jsonl');
@@ -88,6 +93,10 @@ async function handle(request: IncomingMessage, response: ServerResponse): Promi
     const found = ORDERS[decodeURIComponent(order)];
     return found ? answer(response, 200, found) : answer(response, 404, { error: 'no such order' });
   }
+  if (request.method === 'GET' && url.pathname === '/refunds') {
+    const of = url.searchParams.get('orderId');
+    return answer(response, 200, { refunds: refunds.filter((r) => r.orderId === of) });
+  }
   if (request.method === 'POST' && url.pathname === '/refunds') return refund(request, response, body);
   return answer(response, 404, { error: 'no such place' });
 }
@@ -103,7 +112,7 @@ async function refund(request: IncomingMessage, response: ServerResponse, body: 
     return answer(response, 400, { error: 'not JSON' });
   }
   const { orderId, amountCents } = asked;
-  if (typeof orderId !== 'string' || !Number.isInteger(amountCents) || !ORDERS[orderId])
+  if (typeof orderId !== 'string' || !Number.isInteger(amountCents) || !isOrder(orderId))
     return answer(response, 422, { error: 'no such order, or no such amount' });
   const idempotencyKey = request.headers['idempotency-key'];
   const text = typeof idempotencyKey === 'string' ? idempotencyKey : null;
@@ -125,6 +134,11 @@ async function refund(request: IncomingMessage, response: ServerResponse, body: 
   }
   if (told?.holdMs) await new Promise((resolve) => setTimeout(resolve, told.holdMs).unref());
   answer(response, 200, { refundId: made.refundId });
+}
+
+function isOrder(id: string): boolean {
+  const more = Number(id) - 100_000;
+  return ORDERS[id] !== undefined || (more > 0 && more <= Number(values.more));
 }
 
 /** An effect: on disk before it is answered. */

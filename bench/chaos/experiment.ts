@@ -1,0 +1,202 @@
+/** The experiment: many runs, things that go wrong, a person, and then the books. */
+import { ulid } from 'ulid';
+import { workflowIdOf } from '../../workflows/ids.ts';
+import type { AgentRunInput } from '../../workflows/messages.ts';
+import { say } from '../stack.ts';
+import { AGENT, RECEIVERS, TENANT } from './config.ts';
+import { Faults, planFaults, randomOf, sleep } from './faults.ts';
+import { startHuman } from './human.ts';
+import { judge } from './judge.ts';
+import { ChaosStack } from './stack.ts';
+import type { chaosRun, Wanted } from './workflow.ts';
+
+export interface ChaosOptions {
+  readonly seed: number;
+  readonly calls: number;
+  readonly faults: number;
+  readonly workers: number;
+  /** Milliseconds until it is judged whatever is still open. */
+  readonly limitMs: number;
+}
+
+/** The last line of `--output json`. */
+export interface ChaosResult {
+  readonly seed: number;
+  readonly calls: number;
+  readonly faults: number;
+  readonly duplicates: number;
+  readonly lost: number;
+  readonly unknown: number;
+  readonly unknownWrong: number;
+  readonly ledgerMismatches: number;
+  readonly stuckRuns: number;
+  readonly pointsHit: { readonly [point: string]: number };
+}
+
+/** With what is only shown to people. */
+export interface ChaosReport {
+  readonly result: ChaosResult;
+  readonly questionsLeft: number;
+  readonly humanAnswers: number;
+  /** Answers of a person about receivers that need none. */
+  readonly humanNotNeeded: number;
+  readonly seconds: number;
+  readonly table: { readonly [fault: string]: number };
+  readonly wrong: readonly string[];
+}
+
+const CALLS_A_RUN = 10;
+const RUNS_AT_ONCE = 40;
+
+/** Runs it once. */
+export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
+  const { seed, calls, workers, limitMs } = options;
+  const at = performance.now();
+  const untilMs = at + limitMs;
+  const stack = new ChaosStack(calls);
+  const faults = new Faults(stack);
+  try {
+    say(`starting the servers and ${workers} workers`);
+    await stack.start(workers, faults.at);
+    const human = startHuman(stack);
+    const random = randomOf(seed + 1);
+    const plan = planFaults(options.faults, seed, RECEIVERS);
+    const live = new Set<string>();
+    const done = new Set<string>();
+    let stuck = 0;
+    const striking = strikeAll(faults, plan, live, () => done.size / calls, random, untilMs);
+    const wanted = Array.from({ length: calls }, (_, i): Wanted => {
+      return { receiver: RECEIVERS[i % RECEIVERS.length] ?? 'kept', orderId: String(100_001 + i) };
+    });
+    const batches: Wanted[][] = [];
+    for (let i = 0; i < calls; i += CALLS_A_RUN) batches.push(wanted.slice(i, i + CALLS_A_RUN));
+    const next = batches.values();
+    const lane = async (): Promise<void> => {
+      for (const batch of next) {
+        const finished = await runBatch(stack, batch, live, untilMs);
+        for (const order of finished.done) done.add(order);
+        for (const line of finished.givenUp) say(`given up: ${line}`);
+        if (finished.stuck) stuck += 1;
+      }
+    };
+    const progress = setInterval(
+      () => say(`${done.size} of ${calls} refunds, ${faults.struck} faults, ${faults.waiting} waiting`),
+      15_000,
+    );
+    await Promise.all(Array.from({ length: Math.min(RUNS_AT_ONCE, batches.length) }, lane));
+    clearInterval(progress);
+    await striking;
+    await faults.cease();
+    await settled(stack, untilMs);
+    await human.stop();
+    const judged = await judge(stack.db, await stack.books(), done);
+    const { duplicates, lost, unknown, unknownWrong, ledgerMismatches } = judged;
+    return {
+      result: {
+        ...{ seed, calls: done.size, faults: faults.struck, duplicates, lost, unknown, unknownWrong, ledgerMismatches },
+        stuckRuns: stuck,
+        pointsHit: Object.fromEntries(faults.points),
+      },
+      questionsLeft: judged.questionsLeft,
+      humanAnswers: human.answered(),
+      humanNotNeeded: human.notTheirs(),
+      seconds: Math.round((performance.now() - at) / 1_000),
+      table: Object.fromEntries([...faults.hits].sort()),
+      wrong: judged.wrong,
+    };
+  } finally {
+    await stack.end();
+  }
+}
+
+/** Faults spread over the calls: as many as the work is far. What waits for a point keeps the next ones from piling up. */
+async function strikeAll(
+  faults: Faults,
+  plan: ReturnType<typeof planFaults>,
+  live: ReadonlySet<string>,
+  share: () => number,
+  random: () => number,
+  untilMs: number,
+): Promise<void> {
+  for (const [i, fault] of plan.entries()) {
+    while (share() < (0.9 * i) / plan.length || faults.waiting > 6) {
+      if (performance.now() > untilMs || share() >= 0.97) return;
+      await sleep(100);
+    }
+    faults.strike(fault, [...live], random);
+  }
+}
+
+/** Carries refunds through, under a new run where one was terminated, as whoever uses it would. */
+async function runBatch(
+  stack: ChaosStack,
+  batch: readonly Wanted[],
+  live: Set<string>,
+  untilMs: number,
+): Promise<{ done: string[]; givenUp: string[]; stuck: boolean }> {
+  for (;;) {
+    const run = ulid();
+    const input: AgentRunInput = {
+      ...{ v: 1, run, tenant: TENANT, user: 'alice', agent: AGENT, openedBy: 'chaos', input: '', budget: null },
+      deadlineMs: null,
+    };
+    const { client } = stack.actguard;
+    const handle = await persistently(untilMs, () =>
+      client.workflow.start<typeof chaosRun>('chaosRun', {
+        taskQueue: 'actguard',
+        workflowId: workflowIdOf(run),
+        args: [input, batch],
+      }),
+    );
+    if (!handle) return { done: [], givenUp: ['it could not be started'], stuck: true };
+    live.add(run);
+    const ended = await endOf(stack, run, untilMs);
+    live.delete(run);
+    if (ended !== 'terminated') return ended;
+  }
+}
+
+async function endOf(stack: ChaosStack, run: string, untilMs: number) {
+  for (;;) {
+    const status = await persistently(untilMs, () =>
+      stack.actguard.client.workflow.getHandle(workflowIdOf(run)).describe(),
+    );
+    if (!status || performance.now() > untilMs) return { done: [], givenUp: [], stuck: true };
+    if (status.status.name === 'TERMINATED') return 'terminated' as const;
+    if (status.status.name !== 'RUNNING') {
+      const handle = stack.actguard.client.workflow.getHandle<typeof chaosRun>(workflowIdOf(run), status.runId);
+      try {
+        const { done, givenUp } = await handle.result();
+        return { done: [...done], givenUp: [...givenUp], stuck: false };
+      } catch (error) {
+        return { done: [], givenUp: [`run ${run}: ${String(error)}`], stuck: true };
+      }
+    }
+    await sleep(500);
+  }
+}
+
+/** Until no claim is held and no question of a receiver that needs no person is open. */
+async function settled(stack: ChaosStack, untilMs: number): Promise<void> {
+  while (performance.now() < untilMs) {
+    const rows = await stack.db
+      .query<{ n: number }>(
+        `select count(*)::int as n from actguard.calls where state in ('claimed', 'retrying', 'unknown')`,
+      )
+      .catch(() => []);
+    if (rows[0]?.n === 0) return;
+    await sleep(1_000);
+  }
+}
+
+/** A server may be away just now. null: for too long. */
+async function persistently<T>(untilMs: number, work: () => Promise<T>): Promise<T | null> {
+  for (;;) {
+    try {
+      return await work();
+    } catch {
+      if (performance.now() > untilMs) return null;
+      await sleep(500);
+    }
+  }
+}

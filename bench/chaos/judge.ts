@@ -1,0 +1,92 @@
+/** Compares the service's own books with what runs answered and what the effects and the ledger say. */
+import type { Database } from '../../activities/deps.ts';
+import type { Booked } from './stack.ts';
+
+export interface Judged {
+  /** Refunds beyond the first of an order. */
+  readonly duplicates: number;
+  /** Orders that count as refunded and are not in the books. */
+  readonly lost: number;
+  /** Outcomes that were unknown for a while. */
+  readonly unknown: number;
+  /** Outcomes that were said to be known and are not what the books say. */
+  readonly unknownWrong: number;
+  /** Effects whose ledger entries do not tell their state. */
+  readonly ledgerMismatches: number;
+  /** Open questions about receivers that need no person. */
+  readonly questionsLeft: number;
+  /** Examples of what is wrong, for whoever has to find out why. */
+  readonly wrong: readonly string[];
+}
+
+interface Row {
+  readonly run: string;
+  readonly call: string;
+  readonly tool: string;
+  readonly state: string;
+  readonly order_id: string | null;
+  readonly kinds: readonly string[];
+}
+
+const FINAL: { readonly [state: string]: readonly string[] } = {
+  succeeded: ['call.succeeded', 'call.resolved', 'call.late'],
+  failed: ['call.failed', 'call.resolved', 'call.late'],
+  unknown: ['call.unknown'],
+};
+
+/** `done`: the orders that runs answered as refunded. */
+export async function judge(db: Database, books: readonly Booked[], done: ReadonlySet<string>): Promise<Judged> {
+  const wrong: string[] = [];
+  const times = new Map<string, number>();
+  for (const { orderId } of books) times.set(orderId, (times.get(orderId) ?? 0) + 1);
+  const rows = await db.query<Row>(
+    `select c.run, c.call, c.tool, c.state,
+       (select ec.content #>> '{args,orderId}' from actguard.entries e join actguard.entry_contents ec on ec.entry_id = e.id
+        where e.run = c.run and e.call = c.call and e.kind = 'call.started' limit 1) as order_id,
+       array(select e.kind from actguard.entries e where e.run = c.run and e.call = c.call) as kinds
+     from actguard.calls c`,
+  );
+  const succeeded = new Set<string>();
+  const open = new Set<string>();
+  const note = (what: string, row: Row | null, order: string): void => {
+    wrong.push(
+      `${what}: order ${order}${row ? ` ${row.run}/${row.call} ${row.tool} ${row.state} ${row.kinds.join(',')}` : ''}`,
+    );
+  };
+  let ledgerMismatches = 0;
+  for (const row of rows) {
+    const order = row.order_id ?? '?';
+    if (row.state === 'succeeded') succeeded.add(order);
+    else if (row.state !== 'failed') open.add(order);
+    const final = FINAL[row.state];
+    if (!row.kinds.includes('call.started') || (final && !final.some((kind) => row.kinds.includes(kind)))) {
+      ledgerMismatches += 1;
+      note('ledger', row, order);
+    }
+  }
+  let [duplicates, lost, unknownWrong] = [0, 0, 0];
+  for (const [order, n] of times) {
+    if (n > 1) {
+      duplicates += n - 1;
+      note('duplicate', rows.find((r) => r.order_id === order) ?? null, order);
+    }
+    if (!succeeded.has(order) && !open.has(order)) {
+      unknownWrong += 1;
+      note('happened, recorded as not', rows.find((r) => r.order_id === order) ?? null, order);
+    }
+  }
+  for (const order of new Set([...succeeded, ...done])) {
+    if (times.has(order)) continue;
+    lost += 1;
+    note('recorded, not in the books', rows.find((r) => r.order_id === order) ?? null, order);
+  }
+  return {
+    duplicates,
+    lost,
+    unknown: rows.filter((r) => r.kinds.includes('call.unknown')).length,
+    unknownWrong,
+    ledgerMismatches,
+    questionsLeft: rows.filter((r) => r.state === 'unknown' && r.tool !== 'payments.plain').length,
+    wrong: wrong.slice(0, 20),
+  };
+}

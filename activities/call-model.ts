@@ -15,6 +15,7 @@ import type { Grant } from './grant.ts';
 import { appendEntries } from './ledger.ts';
 import { answered, failed, lost, type ModelCall, type Outcome } from './model-outcome.ts';
 import { freezeModel } from './overrun.ts';
+import { decideModel, type DecidedModel } from './policy-models.ts';
 import { priceOf } from './prices.ts';
 import { runRefusal } from './refusals.ts';
 import {
@@ -78,6 +79,8 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
   if (refusal || !agent || !price) return denied(deps, frame, refusal ?? noAgent(grant), before);
 
   const call: ModelCall = { deps, frame, input, model, price };
+  const decided = decideModel(deps.policy(grant.principal.tenant), grant, { ...input, model });
+  if (decided.denial) return denied(deps, frame, decided.denial, before, decided);
   const started = await startModelCall(deps.db, {
     run: input.run,
     call: input.call,
@@ -91,7 +94,7 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
     label: input.label ?? null,
     refs: refsOf(input.run, input.results),
     before,
-    entries: [startedEntry(call)],
+    entries: [startedEntry(call, decided)],
     ...lost(call),
   });
   switch (started.kind) {
@@ -183,8 +186,8 @@ async function accountDenied(call: ModelCall, answer: AccountRefusal, info: Info
   return { ...refused, ...(await denied(deps, frame, refused.denial, [])) };
 }
 
-function startedEntry({ frame, input, model, price }: ModelCall) {
-  return callEntry(frame, 'call.started', 'started', {
+function startedEntry({ frame, input, model, price }: ModelCall, decided: DecidedModel) {
+  const data = {
     model,
     turn: input.turn,
     authorization: 'autonomous',
@@ -192,7 +195,9 @@ function startedEntry({ frame, input, model, price }: ModelCall) {
     price: price.version,
     maxOutputTokens: input.maxOutputTokens,
     promptBytes: input.promptBytes,
-  });
+    ...decided.data,
+  };
+  return callEntry(frame, 'call.started', 'started', data, decided.content);
 }
 
 /** Refusals that need no database. */
@@ -238,13 +243,14 @@ async function denied(
   frame: CallFrame,
   denial: Denial,
   before: Parameters<typeof appendEntries>[1],
+  decided?: DecidedModel,
 ): Promise<CallModelResult> {
   const entry = callEntry(
     frame,
     'call.denied',
     'denied',
-    { code: denial.code },
-    { reason: denial.reason, details: denial.details },
+    { code: denial.code, ...decided?.data },
+    { reason: denial.reason, details: denial.details, ...decided?.content },
   );
   await appendEntries(deps.db, [...before, entry]);
   return { kind: 'denied', denial };

@@ -134,6 +134,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
 
   const question: PolicyRequest = {
     principal: grant.principal,
+    groups: grant.groups ?? [],
     run: input.run,
     tool: tool.manifest,
     args,

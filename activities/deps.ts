@@ -20,6 +20,8 @@ export interface Database {
 /** What a decision is made from. Money is in integer cents inside policies (design, Policies). */
 export interface PolicyRequest {
   readonly principal: Principal;
+  /** Groups of the user in its tenant; absent: none. */
+  readonly groups?: readonly string[];
   readonly run: string;
   readonly tool: ToolManifest;
   /** Canonical arguments: the parse of what was asked for. */
@@ -41,6 +43,8 @@ export interface PolicyEngine {
   /** SHA-256 (hex) of the set: stands in entries. */
   readonly digest: string;
   decide(request: PolicyRequest): Decision;
+  /** Whether the set speaks of model calls; absent: it does not, and they are not asked about. */
+  readonly judgesModels?: boolean;
   /** Gate id -> SHA-256 of its policy text and annotations, with who may answer. */
   gate(id: string): PolicyGate | undefined;
   /** It was activated in the database; absent: it comes from the worker's files. */

@@ -21,6 +21,8 @@ export interface Grant {
   /** Tool name -> digest of its manifest when the run was opened. */
   readonly tools: { readonly [name: string]: string };
   readonly input: string;
+  /** Groups of the user when the run was opened: its roles in the directory. */
+  readonly groups?: readonly string[];
   /** 16 bytes, hex: hashes of what this run has seen are unlike those of another. */
   readonly salt?: string;
 }

@@ -9,7 +9,7 @@ import { makeEntry } from '../governance/entry.ts';
 import type { Denial } from '../governance/errors.ts';
 import { BUDGET_AGENT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
-import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES } from '../governance/limits.ts';
+import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES, MAX_USER_GROUPS } from '../governance/limits.ts';
 import { accountSeeds } from './accounts.ts';
 import { openedModel } from './call-model.ts';
 import { committed, newSalt } from './call-entries.ts';
@@ -66,10 +66,11 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
     salt: newSalt(),
   };
   const stored = await store(shared, input, info, grant, nowMs);
-  if (stored !== null && stored !== 'again') return denied(stored);
+  if (stored.kind === 'refused') return denied(stored.denial);
   // a second attempt: what the first one stored counts, its salt among it
-  if (stored === null) {
-    shared.grants.remember(input.run, { ...grant, workflowId: info.workflowId, openedAtMs: nowMs });
+  if (stored.kind === 'opened') {
+    const { groups } = stored;
+    shared.grants.remember(input.run, { ...grant, groups, workflowId: info.workflowId, openedAtMs: nowMs });
   }
   return {
     kind: 'opened',
@@ -115,14 +116,20 @@ function checkRequest(agent: Agent, input: OpenRunInput, ceiling: Limit): Denial
   return null;
 }
 
-/** One round trip. A Denial when the run cannot be opened; `again`: it is open already, by this Temporal run. */
+/** What came of opening; `again`: it is open already, by this Temporal run. */
+type Stored =
+  | { readonly kind: 'opened'; readonly groups: readonly string[] }
+  | { readonly kind: 'again' }
+  | { readonly kind: 'refused'; readonly denial: Denial };
+
+/** One round trip. */
 async function store(
   shared: CallShared,
   input: OpenRunInput,
   info: OpenInfo,
   grant: Omit<Grant, 'workflowId' | 'openedAtMs'>,
   nowMs: number,
-): Promise<Denial | 'again' | null> {
+): Promise<Stored> {
   const { deps } = shared;
   const { tenant, user, agent } = input.principal;
   const asked = committed('input', input.input);
@@ -148,33 +155,40 @@ async function store(
   });
   const [row] = await deps.db.query<{
     answer: string;
+    groups: readonly string[];
     freeze: { scope: string; value: string; by: string; reason: string } | null;
-  }>('select actguard.freeze_of($2, $3, $4, $5, null) as freeze, actguard.open_run($1::jsonb) as answer', [
-    pgJson({
-      run: input.run,
+  }>(
+    `select actguard.freeze_of($2, $3, $4, $5, null) as freeze, actguard.groups_of($2, $4, ${MAX_USER_GROUPS}) as groups, actguard.open_run($1::jsonb) as answer`,
+    [
+      pgJson({
+        run: input.run,
+        tenant,
+        user,
+        agent,
+        mode: input.mode,
+        workflowId: info.workflowId,
+        temporalRun: info.temporalRun,
+        grant,
+        maxGroups: MAX_USER_GROUPS,
+        provenance: rowsOfRequest(grant, input.run),
+        accounts: accountSeeds(deps.config.accounts, input.principal),
+        entries: [entry],
+      }),
       tenant,
+      input.run,
       user,
       agent,
-      mode: input.mode,
-      workflowId: info.workflowId,
-      temporalRun: info.temporalRun,
-      grant,
-      provenance: rowsOfRequest(grant, input.run),
-      accounts: accountSeeds(deps.config.accounts, input.principal),
-      entries: [entry],
-    }),
-    tenant,
-    input.run,
-    user,
-    agent,
-  ]);
+    ],
+  );
   if (row?.answer === 'taken') {
-    return deny('CONFLICT', `run ${quote(input.run)} was opened before`, 'start a new run; a run id is used once', {
-      run: input.run,
-    });
+    const reason = `run ${quote(input.run)} was opened before`;
+    return {
+      kind: 'refused',
+      denial: deny('CONFLICT', reason, 'start a new run; a run id is used once', { run: input.run }),
+    };
   }
-  if (row?.freeze) return frozen(row.freeze);
-  return row?.answer === 'again' ? 'again' : null;
+  if (row?.freeze) return { kind: 'refused', denial: frozen(row.freeze) };
+  return row?.answer === 'again' ? { kind: 'again' } : { kind: 'opened', groups: row?.groups ?? [] };
 }
 
 function denied(denial: Denial): OpenRunResult {

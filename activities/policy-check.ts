@@ -10,6 +10,7 @@ import type { ParsedPolicy } from './policy-gates.ts';
 import { applicable, checkNames } from './policy-names.ts';
 import { betterFix } from './policy-advice.ts';
 import { builtinPolicies } from './policy-builtin.ts';
+import { MODEL_ACTION, MODEL_CALL, namesModels } from './policy-models.ts';
 import { ACTION_GROUPS, cedarSchema, policyWorld } from './policy-schema.ts';
 import type { PolicyWorld } from './policy-schema.ts';
 import { normaliseText, splitPolicies } from './policy-split.ts';
@@ -35,6 +36,8 @@ export interface CheckedPolicies {
   /** Generated from the tools: gates of provenance. */
   readonly builtin: readonly ParsedPolicy[];
   readonly world: PolicyWorld;
+  /** Whether a policy names `Action::"model.call"`. */
+  readonly judgesModels: boolean;
   readonly schema: SchemaJson<string>;
 }
 
@@ -61,14 +64,15 @@ export function checkPolicies({
   findings.push(...duplicates(policies, texts));
   const builtin = problems.length === 0 ? builtinPolicies(tools) : [];
   const gates = [...policies, ...builtin].filter(({ gate }) => gate).map(({ id }) => id);
-  const world = policyWorld(tools, agents, [...new Set(gates)]);
+  const models = policies.some(namesModels);
+  const world = policyWorld(models ? [...tools, MODEL_CALL] : tools, agents, [...new Set(gates)]);
   const schema = cedarSchema(world);
   if (problems.length === 0) problems.push(...checkSchema(schema));
   for (const policy of problems.length === 0 ? policies : []) {
     findings.push(...checkOne(policy, gates, schema, world));
   }
   for (const finding of onePerLine(findings, texts)) problems.push(problemAt(texts.get(finding.file) ?? '', finding));
-  return problems.length > 0 ? { problems } : { policies, builtin, world, schema };
+  return problems.length > 0 ? { problems } : { policies, builtin, world, schema, judgesModels: models };
 }
 
 /** The problem of a set that would allow nothing. */
@@ -96,13 +100,21 @@ function checkFiles(files: readonly PolicyFile[]): Problem[] {
 
 function checkTools(tools: readonly ToolManifest[]): Problem[] {
   const groups: readonly string[] = ACTION_GROUPS;
-  return tools
+  const taken = tools
+    .filter(({ name }) => name === MODEL_ACTION)
+    .map(({ name }) => ({
+      where: `tool \`${name}\``,
+      problem: 'this is the action of model calls',
+      fix: 'rename the tool',
+    }));
+  const grouped = tools
     .filter(({ name }) => groups.includes(name))
     .map(({ name }) => ({
       where: `tool \`${name}\``,
       problem: `\`Action::"${name}"\` is the group of all tools that ${name}`,
       fix: 'rename the tool',
     }));
+  return [...taken, ...grouped];
 }
 
 function checkSchema(schema: SchemaJson<string>): Problem[] {

@@ -41,15 +41,20 @@ export function cedarRequest(world: PolicyWorld, request: PolicyRequest, approve
   const action = { type: 'Action', id: tool.name };
   const resource = { type: 'Tool', id: tool.name };
   const tenantId = { type: 'Tenant', id: tenant };
+  const groups = (request.groups ?? []).map((id) => ({ type: 'Group', id: text(id, 'a group') }));
   return {
     principal,
     action,
     resource,
     context: contextOf(fields, request, approved),
     entities: [
-      { uid: principal, attrs: {}, parents: [tenantId] },
-      { uid: tenantId, attrs: {}, parents: [] },
-      { uid: resource, attrs: { name: tool.name, effect: tool.effect, reach: tool.reach }, parents: [] },
+      { uid: principal, attrs: {}, parents: [tenantId, ...groups] },
+      ...[tenantId, ...groups].map((uid) => ({ uid, attrs: {}, parents: [] })),
+      {
+        uid: resource,
+        attrs: { name: tool.name, effect: tool.effect, reach: tool.reach, tags: { ...tool.tags } },
+        parents: [],
+      },
       { uid: action, attrs: {}, parents: [{ type: 'Action', id: tool.effect }] },
       ...ACTION_GROUPS.map((id) => ({ uid: { type: 'Action', id }, attrs: {}, parents: [] })),
     ],

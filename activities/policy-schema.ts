@@ -60,7 +60,7 @@ export function cedarSchema(world: PolicyWorld): SchemaJson<string> {
         Group: {},
         User: { memberOfTypes: ['Group', 'Tenant'] },
         Agent: agent === undefined ? {} : { enum: [agent, ...agents] },
-        Tool: { shape: cedarType(resourceField(null)) },
+        Tool: { shape: cedarType(toolShape([...world.tools.values()])) },
         ...(gate === undefined ? {} : { Gate: { enum: [gate, ...gates] } }),
       },
       actions: Object.fromEntries([...ACTION_GROUPS.map((group) => [group, {}]), ...actions]),
@@ -111,12 +111,20 @@ function forEach(names: readonly string[], field: Field): { readonly [name: stri
   return Object.fromEntries(names.map((name) => [name, field]));
 }
 
-function resourceField(tool: ToolManifest | null): RecordField {
+function resourceField(tool: ToolManifest): RecordField {
+  const tags = Object.entries(tool.tags).map(([name, value]) => [name, { kind: 'string', values: [value] }] as const);
   return record({
-    name: { kind: 'string', values: tool && [tool.name] },
+    name: { kind: 'string', values: [tool.name] },
     effect: EFFECT,
     reach: REACH,
+    tags: record(Object.fromEntries(tags), false),
   });
+}
+
+/** What every tool has: its tags are those of all tools, each of which may be absent. */
+function toolShape(tools: readonly ToolFields[]): RecordField {
+  const names = tools.flatMap(({ tool }) => Object.keys(tool.tags));
+  return record({ name: TEXT, effect: EFFECT, reach: REACH, tags: record(forEach(names, TEXT), false) });
 }
 
 function record(fields: { readonly [name: string]: Field }, required = true): RecordField {

@@ -31,7 +31,7 @@ export interface LoadedPolicies extends PolicyEngine {
 }
 
 /** The engine of a checked set. */
-export function policyEngine({ policies, builtin, world, schema }: CheckedPolicies): LoadedPolicies {
+export function policyEngine({ policies, builtin, world, schema, judgesModels }: CheckedPolicies): LoadedPolicies {
   const all = [...policies, ...builtin];
   const cedar = new CedarSet(
     schema,
@@ -102,7 +102,14 @@ export function policyEngine({ policies, builtin, world, schema }: CheckedPolici
 
   // of what was written: the generated gates follow from the tools, which have digests of their own, and a set that is
   // active keeps its digest when a tool joins
-  return { digest: digestOf(digestible(policies)), decide, gate: (id) => gates.get(id), policies: summaries, schema };
+  return {
+    digest: digestOf(digestible(policies)),
+    decide,
+    gate: (id) => gates.get(id),
+    policies: summaries,
+    schema,
+    judgesModels,
+  };
 }
 
 function failed(message: string, request: JsonObject): Decision {

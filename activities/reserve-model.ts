@@ -13,6 +13,7 @@ import { callEntry, workflowEntryRows, type CallFrame } from './call-entries.ts'
 import { appendEntries } from './ledger.ts';
 import { freezeModel } from './overrun.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
+import { decideModel, type DecidedModel } from './policy-models.ts';
 import { priceOf } from './prices.ts';
 import { runRefusal } from './refusals.ts';
 import { finishModelCall, startModelCall } from './transcript.ts';
@@ -43,6 +44,9 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
   const before = workflowEntryRows(input.run, grant, input.entries);
   const refusal = refuseBefore(shared, input, Math.min(input.deadlineMs, grant.deadlineMs));
   if (refusal) return denied(shared, frame, refusal, before);
+  const asked = { run: input.run, seq: input.seq, model: input.model, turn: 0, reserved: input.reserved };
+  const decided = decideModel(deps.policy(grant.principal.tenant), grant, asked);
+  if (decided.denial) return denied(shared, frame, decided.denial, before, decided);
   const data: JsonObject = {
     model: input.model,
     elsewhere: true,
@@ -52,6 +56,7 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
     maxOutputTokens: input.maxOutputTokens,
     promptBytes: input.promptBytes,
     expiresAt: new Date(input.expiresAtMs).toISOString(),
+    ...decided.data,
   };
   const started = await startModelCall(deps.db, {
     run: input.run,
@@ -67,7 +72,7 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
     refs: [],
     elsewhere: true,
     before,
-    entries: [callEntry(frame, 'call.started', 'started', data)],
+    entries: [callEntry(frame, 'call.started', 'started', data, decided.content)],
     lostEntries: [],
     lostResult: '',
   });
@@ -177,9 +182,10 @@ async function denied(
   frame: CallFrame,
   denial: Denial,
   before: Parameters<typeof appendEntries>[1],
+  decided?: DecidedModel,
 ): Promise<ReserveModelResult> {
-  const content = { reason: denial.reason, details: denial.details };
-  const entry = callEntry(frame, 'call.denied', 'denied', { code: denial.code }, content);
+  const content = { reason: denial.reason, details: denial.details, ...decided?.content };
+  const entry = callEntry(frame, 'call.denied', 'denied', { code: denial.code, ...decided?.data }, content);
   await appendEntries(deps.db, [...before, entry]);
   return { kind: 'denied', denial };
 }

@@ -12,6 +12,7 @@ import type { InputSchema } from './schema.ts';
 import { checkCredentials, checkProves, checkRequires, checkRules } from './tool-fields.ts';
 import * as guards from './tool-guards.ts';
 import { checkMailFields } from './tool-mail.ts';
+import { checkTags } from './tool-tags.ts';
 import { checkTrust } from './tool-trust.ts';
 import { TOOL } from './types.ts';
 import type { Tool, ToolCode, ToolOptions } from './types.ts';
@@ -20,7 +21,7 @@ const OPTIONS = [
   ...['name', 'description', 'effect', 'reach', 'inputSchema', 'outputSchema', 'execute', 'describe', 'timeout'],
   ...['settlesWithin', 'retry', 'maxCallsPerRun', 'rateLimit', 'circuitBreaker', 'rules', 'proves', 'provesKinds'],
   ...['requires', 'facts', 'idempotency', 'repeatable', 'definiteStatuses', 'reconcile', 'cost', 'credentials'],
-  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust', 'mailFields'],
+  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust', 'mailFields', 'tags'],
 ];
 /** Options of guards.md that nothing enforces yet: accepting one would be a promise that is not kept. */
 const NOT_YET = ['undo'];
@@ -128,6 +129,7 @@ function buildManifest(
     name,
     modelName: modelNameOf(name),
     description: checkDescription(checks, given.description),
+    tags: checkTags(checks, given.tags),
     effect,
     reach: checks.oneOf('reach', given.reach, 'external', ['internal', 'external']),
     inputJsonSchema: input?.json ?? {},

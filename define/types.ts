@@ -56,6 +56,8 @@ type ItemField<T> = T extends readonly (infer E)[] ? Field<E> : Field<T>;
 export interface ToolOptions<I extends z.ZodObject, O extends z.ZodType> {
   readonly name: string;
   readonly description: string;
+  /** What policies know it by besides its name: `{ owner: 'payments', risk: 'high' }` is `resource.tags.risk == "high"`. */
+  readonly tags?: { readonly [tag: string]: string };
   readonly effect: EffectKind;
   readonly reach?: Reach;
   readonly inputSchema: I;

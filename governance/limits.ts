@@ -281,3 +281,7 @@ export const WITNESS_TIMEOUT_MS = 5_000;
 export const MAX_CODEC_BODY_BYTES = 16 * 1024 * 1024;
 /** Payloads of one request to the codec server. */
 export const MAX_CODEC_PAYLOADS = 10_000;
+/** Tags of one tool: they stand in every decision about it. */
+export const MAX_TOOL_TAGS = 16;
+/** Groups of a run's user that policies see: more is a mistake in the directory, and each stands in every decision. */
+export const MAX_USER_GROUPS = 64;

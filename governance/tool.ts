@@ -78,6 +78,8 @@ export interface ToolManifest {
   /** `payments_refund`: as the model sees it. */
   readonly modelName: string;
   readonly description: string;
+  /** What policies know it by besides its name: `owner`, `risk` … */
+  readonly tags: { readonly [tag: string]: string };
   readonly effect: EffectKind;
   readonly reach: Reach;
   /** JSON Schema (draft 2020-12) of the arguments, as given to models. */

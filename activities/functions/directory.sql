@@ -62,3 +62,9 @@ begin
   insert into sign_counts (tenant, key_id, count, signed_at, what) values (p_tenant, p_key, p_count, p_signed, p_what);
   return true;
 end $$;
+
+-- The groups of a user in its tenant, for policies: its roles in the directory.
+create or replace function actguard.groups_of(p_tenant text, p_person text, p_max int) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select coalesce((select to_jsonb(p.roles[1:p_max]) from people p where p.tenant = p_tenant and p.person = p_person), '[]'::jsonb)
+$$;

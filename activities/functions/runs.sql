@@ -26,7 +26,8 @@ begin
   perform ensure_accounts(p->>'tenant', p->>'user', p->>'agent', coalesce(p->'accounts', '[]'::jsonb));
   perform share_control(p->>'tenant'); -- an account that is made meanwhile finds this run, or this run finds it
   insert into runs (run, tenant, user_id, agent, mode, workflow_id, temporal_run, grant_json, accounts)
-  values (p->>'run', p->>'tenant', p->>'user', p->>'agent', p->>'mode', p->>'workflowId', p->>'temporalRun', p->'grant',
+  values (p->>'run', p->>'tenant', p->>'user', p->>'agent', p->>'mode', p->>'workflowId', p->>'temporalRun',
+    p->'grant' || jsonb_build_object('groups', groups_of(p->>'tenant', p->>'user', coalesce((p->>'maxGroups')::int, 0))),
     accounts_for(p->>'tenant', p->>'user', p->>'agent'))
   on conflict (run) do nothing;
   if not found then

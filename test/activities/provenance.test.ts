@@ -1,4 +1,5 @@
 /** Provenance against a real database and real Cedar: one call, one answer. */
+import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { loadPolicies } from '../../activities/policy-load.ts';
@@ -8,7 +9,7 @@ import type { LiveFact } from '../../governance/call.ts';
 import type { Json } from '../../governance/json.ts';
 import { desk, type TestRun } from '../support/calls.ts';
 
-const { worker, db } = desk();
+const { worker, db, url } = desk();
 
 const id = () => z.string().meta({ format: 'id' });
 /** What the outside says next. */
@@ -395,6 +396,24 @@ describe('facts', () => {
       ],
     });
   });
+});
+
+test('groups of the user are its roles in the directory, read when the run is opened', async () => {
+  const admin = new pg.Client({ connectionString: url() });
+  await admin.connect();
+  await admin.query(
+    "insert into actguard.people (tenant, person, roles, dev) values ('acme', 'gina', '{finance}', false)",
+  );
+  await admin.end();
+  const tools = [notes];
+  const text = 'permit (principal in Group::"finance", action, resource);';
+  const files = [{ name: 'all.cedar', text }];
+  const policy = loadPolicies({ files, tools: tools.map(({ manifest }) => manifest), agents: ['desk', 'other'] });
+  const at = worker(tools, { policy });
+  expect(gatesOf(await (await at.run({ user: 'gina' })).call('notes.read', {}))).toBe('done');
+  expect(gatesOf(await (await at.run({ user: 'alice' })).call('notes.read', {}))).toBe('POLICY_DENIED');
+  const run = await at.run({ user: 'gina' });
+  expect(gatesOf(await run.on(worker(tools, { policy })).call('notes.read', {}))).toBe('done');
 });
 
 describe('private fields', () => {

@@ -16,6 +16,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['witness'], () => import('./witness.ts')],
   [['doctor'], () => import('./doctor.ts')],
   [['approvals'], () => import('./approvals.ts')],
+  [['approval'], () => import('./approval.ts')],
   [['approve', 'reject'], () => import('./approve.ts')],
   [['keys'], () => import('./keys.ts')],
   [['gateway'], () => import('./gateway.ts')],

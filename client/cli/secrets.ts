@@ -1,9 +1,11 @@
-/** `actguard secrets set|get|list|rotate`: the secrets file of a project, encrypted with age. */
+/** `actguard secrets set|get|list|rotate|scan`: the secrets file of a project, and whether a run leaks what is in it. */
 import { relative } from 'node:path';
 import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { Json } from '../../governance/json.ts';
 import type { Io } from './io.ts';
+import { EXIT } from './output.ts';
 
 interface Options {
   readonly config?: string;
@@ -15,7 +17,9 @@ const store = () => import('../../worker/secret-store.ts');
 
 /** Registers the commands. */
 export function register(program: Command, io: Io): void {
-  const secrets = program.command('secrets').description('the secrets file of a project, encrypted with age');
+  const secrets = program
+    .command('secrets')
+    .description('the secrets file of a project, encrypted with age; whether a run leaks');
   const command = (name: string, description: string): Command =>
     secrets
       .command(name)
@@ -34,11 +38,78 @@ export function register(program: Command, io: Io): void {
     .description('names, owners and when they were set; never values')
     .option('--config <file>', 'your actguard.config.ts; default: found from here upwards')
     .action((options: Options) => list(options, io));
+  secrets
+    .command('scan')
+    .description(
+      'run your agent with a canary for every secret, then look for them everywhere; exit 1 when one is found',
+    )
+    .argument('[input]', "the request that opens the agent's run")
+    .option('--config <file>', 'your actguard.config.ts; default: found from here upwards')
+    .option('--agent <name>', 'default: the first one')
+    .option(
+      '--call <tool=args>',
+      'also call this tool, e.g. orders.find={"orderId":"1042"}; several times',
+      collect,
+      [],
+    )
+    .option('--own-values', "use the environment's values as canaries, where a receiver checks them")
+    .option('--timeout <seconds>', 'how long a run may take', seconds, 120)
+    .action((input: string | undefined, options: ScanFlags) => scan(input, options, io));
   command('rotate', 'replace a value that is there; without a name: encrypt the file for a new identity')
     .argument('[name]')
     .action((name: string | undefined, options: Options) =>
       name === undefined ? rotate(options, io) : set(name, options, io, true),
     );
+}
+
+interface ScanFlags {
+  readonly config?: string;
+  readonly agent?: string;
+  readonly call: readonly { readonly tool: string; readonly args: Json }[];
+  readonly ownValues?: boolean;
+  readonly timeout: number;
+}
+
+async function scan(input: string | undefined, flags: ScanFlags, io: Io): Promise<void> {
+  if (input === undefined && flags.call.length === 0) {
+    throw new ActGuardError('ARGUMENTS_INVALID', 'there is nothing to run', { hint: 'give a request, or --call' });
+  }
+  const { scanSecrets } = await import('../../worker/scan.ts');
+  const { leaks, used, unused, searched } = await scanSecrets({
+    ...(flags.config === undefined ? {} : { configPath: flags.config }),
+    ...(flags.agent === undefined ? {} : { agent: flags.agent }),
+    ...(input === undefined ? {} : { input }),
+    calls: flags.call,
+    ownValues: flags.ownValues === true,
+    timeoutMs: flags.timeout * 1000,
+    environment: process.env,
+    onProgress: (message) => io.progress(message),
+  });
+  const ok = leaks.length === 0 && used.length > 0;
+  io.json({ ok, leaks: leaks as unknown as Json, used, unused, searched });
+  for (const { secret, where } of leaks) io.line(`FOUND  ${secret}  in ${where}`);
+  if (unused.length > 0) io.line(`not used in this run, so nothing is known of them: ${unused.join(', ')}`);
+  io.line(
+    used.length === 0
+      ? 'the run used no secret: it proves nothing'
+      : `${leaks.length === 0 ? 'nothing found' : `${leaks.length} found`}; ${used.join(', ')} used, ${searched} texts searched`,
+  );
+  if (!ok) io.exitWith(EXIT.failed);
+}
+
+function collect(text: string, before: ScanFlags['call']): ScanFlags['call'] {
+  const at = text.indexOf('=');
+  try {
+    return [...before, { tool: text.slice(0, at), args: JSON.parse(text.slice(at + 1)) as Json }];
+  } catch {
+    throw new InvalidArgumentError('write the tool and its arguments in JSON, e.g. orders.find={"orderId":"1042"}');
+  }
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new InvalidArgumentError('write a whole number of seconds');
 }
 
 async function set(name: string, options: Options, io: Io, mustExist: boolean): Promise<void> {

@@ -90,6 +90,12 @@ export function readKeyHead(file: string): {
   };
 }
 
+/** The public half of a key file: no passphrase is needed. @throws ActGuardError NOT_FOUND, ARGUMENTS_INVALID */
+export function readKeyPublic(file: string): { person: string; publicKey: Uint8Array } {
+  const fields = readFields(file);
+  return { person: String(fields['person']), publicKey: bytesOf(fields['publicKey'], file) };
+}
+
 /**
  * Reads a key file.
  *

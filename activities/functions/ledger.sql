@@ -61,3 +61,44 @@ begin
   perform append_entries(p->'entries');
   return 'ok';
 end $$;
+
+-- The sealed entries that a proof of one call needs, in the tree's order: the run's opening, everything about the call,
+-- and the enrolments of the keys that answered.
+create or replace function actguard.ledger_call(p_run text, p_call text) returns table (idx bigint, body bytea, content jsonb)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  with own as (
+    select e.id from entries e where e.run = p_run and (e.call = p_call or e.kind = 'run.opened')
+    union
+    select k.id from answers n join approvals a on a.approval = n.approval
+      join entries k on k.run = '' and k.kind = 'key.enrolled' and k.key = 'key:' || n.key_id and k.tenant in (a.tenant, '*')
+    where a.run = p_run and a.call = p_call
+  )
+  select l.idx, e.body, c.content from own join entries e on e.id = own.id left join ledger_leaves l on l.entry_id = e.id
+    left join entry_contents c on c.entry_id = e.id order by l.idx
+$$;
+
+-- For an audit: a page of checkpoints by size.
+create or replace function actguard.ledger_checkpoints_page(p_after bigint, p_limit int) returns table (size bigint, note text)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select c.size, c.note from ledger_checkpoints c where c.size > p_after order by c.size limit p_limit
+$$;
+
+-- For an audit: entries that are neither sealed nor wait to be, as { run, call, kind }; at most p_limit.
+create or replace function actguard.ledger_hidden(p_limit int) returns setof jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('run', e.run, 'call', e.call, 'kind', e.kind, 'key', e.key) from entries e
+  where not exists (select from ledger_leaves l where l.entry_id = e.id)
+    and not exists (select from ledger_pending p where p.entry_id = e.id) order by e.id limit p_limit
+$$;
+
+-- For an audit: calls as the platform knows them, tools' and models', by run and call.
+create or replace function actguard.ledger_calls(p_run text, p_call text, p_limit int)
+returns table (run text, call text, seq int, state text, approval text, open boolean)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select * from (
+    select c.run, c.call, c.seq, c.state, c.approval, c.state in ('claimed', 'retrying') from calls c
+    union all
+    select m.run, m.call, m.seq, m.state, null, m.state = 'started' from model_calls m
+  ) all_calls (run, call, seq, state, approval, open)
+  where (all_calls.run, all_calls.call) > (p_run, p_call) order by 1, 2 limit p_limit
+$$;

@@ -1,44 +1,18 @@
-/** `actguard ledger list`: entries, oldest first, with filters and stable paging. */
+/** `actguard ledger …`: reading, exporting, proving and verifying; verifying needs no connection. */
 import type { Command } from 'commander';
-import type { Json } from '../../governance/json.ts';
-import { listEntries } from '../ledger.ts';
-import { type Doors, withActguard } from './doors.ts';
-import { storyLine } from './show.ts';
-
-interface Flags {
-  readonly run?: string;
-  readonly tenant?: string;
-  readonly kind?: string;
-  readonly tool?: string;
-  readonly after?: string;
-  readonly limit: string;
-}
+import type { Io } from './io.ts';
+import { registerAudit } from './ledger-audit.ts';
+import { registerExport } from './ledger-export.ts';
+import { registerList } from './ledger-list.ts';
+import { registerRecover } from './ledger-recover.ts';
+import { registerVerify } from './ledger-verify.ts';
 
 /** Registers the commands. */
-export function register(program: Command, doors: Doors): void {
-  program
-    .command('ledger')
-    .description('read the ledger')
-    .command('list')
-    .description('list entries, oldest first')
-    .option('--run <run>', 'only of this run')
-    .option('--tenant <tenant>', 'only of this tenant')
-    .option('--kind <kind>', 'only of this kind, e.g. call.denied')
-    .option('--tool <tool>', 'only about this tool')
-    .option('--after <id>', 'entries after this one (the last of the page before)')
-    .option('--limit <n>', 'at most so many (1000)', '100')
-    .action((flags: Flags) =>
-      withActguard(doors, async (actguard) => {
-        const { after, limit, ...filter } = flags;
-        const entries = await listEntries(actguard.db, {
-          ...filter,
-          limit: Number(limit),
-          ...(after === undefined ? {} : { after: Number(after) }),
-        });
-        doors.json({ entries: entries as unknown as Json });
-        if (entries.length === 0) doors.line('no entries');
-        for (const entry of entries)
-          doors.line(`${String(entry.id).padStart(6)}  ${entry.run ?? '-'}  ${storyLine(entry)}`);
-      }),
-    );
+export function register(program: Command, io: Io): void {
+  const ledger = program.command('ledger').description('read, export, prove and verify the ledger');
+  registerList(ledger, io);
+  registerExport(ledger, io);
+  registerVerify(ledger, io);
+  registerAudit(ledger, io);
+  registerRecover(ledger, io);
 }

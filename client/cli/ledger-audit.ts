@@ -1,0 +1,47 @@
+/** `actguard ledger audit`: integrity and completeness of the live ledger. Exits 0 both hold, 1 could not check, 2 one does not. */
+import type { Command } from 'commander';
+import { sealerIdOf, TASK_QUEUE } from '../../workflows/ids.ts';
+import { sealedQuery } from '../../workflows/messages.ts';
+import type { Json } from '../../governance/json.ts';
+import { auditLedger } from '../ledger-audit.ts';
+import { withActguard } from './doors.ts';
+import type { Io } from './io.ts';
+import { devKeyText } from './ledger-export.ts';
+import { keyOf } from './ledger-verify.ts';
+import { EXIT } from './output.ts';
+import { visible } from './show-approval.ts';
+
+interface Flags {
+  readonly key: readonly string[];
+  readonly witness?: string;
+}
+
+/** Registers the command. */
+export function registerAudit(ledger: Command, io: Io): void {
+  const collect = (text: string, before: readonly string[]): readonly string[] => [...before, text];
+  ledger
+    .command('audit')
+    .description('check the live ledger: is it what was signed, and is anything missing')
+    .option('--key <key>', "the log's public key; default: the dev stack's", collect, [])
+    .option('--witness <key>', 'a witness whose signature the ledger has to carry')
+    .action((flags: Flags) =>
+      withActguard(io, async (actguard) => {
+        const keys = flags.key.length > 0 ? flags.key : [devKeyText(actguard.target.stateDirectory)];
+        const handle = actguard.client.workflow.getHandle(sealerIdOf(TASK_QUEUE));
+        const sealer = await handle.query(sealedQuery).catch(() => null);
+        if (sealer === null) io.progress('the sealer did not answer: what it remembers is not compared');
+        const verdict = await auditLedger(actguard.db, {
+          keys: keys.map((text) => keyOf('--key', text, 'log')),
+          witness: flags.witness === undefined ? null : keyOf('--witness', flags.witness, 'witness'),
+          tripwire: sealer?.last ?? null,
+        });
+        io.json(verdict as unknown as Json);
+        io.line(`integrity: ${verdict.integrity}`);
+        for (const problem of verdict.problems) io.line(`  ${visible(problem)}`);
+        io.line(`completeness: ${verdict.completeness}`);
+        for (const problem of verdict.missing) io.line(`  ${visible(problem)}`);
+        io.line(`${verdict.size} entries sealed, ${verdict.waiting} wait, ${verdict.checkpoints} checkpoints`);
+        if (verdict.integrity !== 'valid' || verdict.completeness !== 'complete') io.exitWith(EXIT.denied);
+      }),
+    );
+}

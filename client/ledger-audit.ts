@@ -1,0 +1,216 @@
+/**
+ * The live audit: integrity (what is there is what was signed) and completeness (nothing that happened is missing), two
+ * verdicts that name what is wrong by run and call. Reads as a worker does, through functions; changes nothing.
+ */
+import type { SealedHead } from '../activities/seal-types.ts';
+import type { Database } from '../activities/deps.ts';
+import { verifySignature } from '../activities/signatures.ts';
+import { openCheckpoint } from '../governance/checkpoint.ts';
+import { type ToldCall, checkCompleteness } from '../governance/completeness.ts';
+import type { JsonObject } from '../governance/json.ts';
+import { checkContent } from '../governance/ledger-export.ts';
+import { placeOf } from '../governance/ledger-verify.ts';
+import { NO_PEAKS, type Peaks, appendLeaves, leafHash, rootOf, sameBytes } from '../governance/merkle.ts';
+import type { NoteKey } from '../governance/note.ts';
+
+type Db = Pick<Database, 'query'>;
+const PAGE = 1_000;
+const MAX_NAMED = 50;
+
+/** What the audit compares with. */
+export interface AuditEvidence {
+  readonly keys: readonly NoteKey[];
+  readonly witness: NoteKey | null;
+  /** What the sealer's workflow remembers; null: it was not asked or never sealed. */
+  readonly tripwire: SealedHead | null;
+}
+
+/** Two verdicts. */
+export interface AuditVerdict {
+  readonly integrity: 'valid' | 'invalid';
+  readonly problems: readonly string[];
+  readonly completeness: 'complete' | 'incomplete';
+  readonly missing: readonly string[];
+  readonly size: number;
+  readonly checkpoints: number;
+  /** Entries that wait to be sealed. */
+  readonly waiting: number;
+  /** Entries whose content was erased by a signed command. */
+  readonly erased: number;
+}
+
+/** Reads everything once. @throws BACKEND_UNAVAILABLE */
+export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<AuditVerdict> {
+  const [problems, missing]: [string[], string[]] = [[], []];
+  const say = (list: string[]) => (problem: string) => void (list.length < MAX_NAMED && list.push(problem));
+  const [wrong, absent] = [say(problems), say(missing)];
+  const waiting = await waitingCount(db);
+  const checkpoints = await readCheckpoints(db, evidence, wrong);
+  const roots = new Map(checkpoints.map((c) => [c.size, c.root]));
+  const { tripwire } = evidence;
+  const completeness = checkCompleteness();
+  const recorded = new Set<string>();
+  const erasedAt: { readonly place: string; readonly key: string }[] = [];
+  let peaks: Peaks = NO_PEAKS;
+  const compare = (): void => {
+    const root = roots.get(peaks.size);
+    if (root && !sameBytes(root, rootOf(peaks)))
+      wrong(`the first ${peaks.size} entries are not those of their checkpoint`);
+    if (tripwire?.size === peaks.size && Buffer.from(rootOf(peaks)).toString('hex') !== tripwire.root) {
+      wrong(`the first ${peaks.size} entries are not those that the sealer remembers: history was rewritten`);
+    }
+  };
+  for await (const leaf of leaves(db)) {
+    if (leaf.idx !== peaks.size) {
+      wrong(`leaf ${peaks.size} is missing`);
+      break;
+    }
+    const entry = leaf.body === null ? null : (JSON.parse(leaf.body.toString('utf8')) as JsonObject);
+    const place = entry === null ? `entry ${leaf.idx}` : placeOf(entry, leaf.idx);
+    const hash = leaf.body === null ? leaf.hash : leafHash(leaf.body);
+    if (leaf.body === null || entry === null) wrong(`entry ${leaf.idx} is gone`);
+    else if (!sameBytes(hash, leaf.hash)) wrong(`${place} was changed after it was sealed`);
+    if (entry !== null) {
+      const content = checkContent((entry['data'] ?? {}) as JsonObject, leaf.content);
+      if (content === 'erased') erasedAt.push({ place, key: `${String(leaf.idx)}` });
+      else if (content !== 'whole') wrong(`${place}: \`${content.changed}\` is not what was recorded`);
+      if (entry['kind'] === 'ledger.erased') for (const index of indexesOf(entry)) recorded.add(String(index));
+      completeness.entry(entry);
+    }
+    peaks = appendLeaves(peaks, [hash]).peaks;
+    compare();
+  }
+  const head = checkpoints.at(-1);
+  if (head && head.size !== peaks.size)
+    wrong(`the last checkpoint is over ${head.size} entries, ${peaks.size} are there`);
+  if (!head && peaks.size > 0) wrong('there is no checkpoint that the key signed');
+  if (tripwire && tripwire.size > peaks.size) {
+    wrong(
+      `the sealer remembers ${tripwire.size} entries, the database holds ${peaks.size}: a backup was restored or the end cut off`,
+    );
+  }
+  for (const { place, key } of erasedAt)
+    if (!recorded.has(key)) absent(`${place}: its content was erased without a record`);
+  for (const hidden of await hiddenEntries(db)) absent(`${hidden} is kept and was never sealed`);
+  const told = completeness.end({ waiting: waiting > 0 });
+  told.missing.forEach(absent);
+  await compareCalls(db, told.calls, waiting > 0, absent);
+  return {
+    integrity: problems.length === 0 ? 'valid' : 'invalid',
+    problems,
+    completeness: missing.length === 0 ? 'complete' : 'incomplete',
+    missing,
+    size: peaks.size,
+    checkpoints: checkpoints.length,
+    waiting,
+    erased: erasedAt.filter(({ key }) => recorded.has(key)).length,
+  };
+}
+
+/** The platform's calls and the ledger's have to be the same ones, both ways. */
+async function compareCalls(
+  db: Db,
+  told: readonly ToldCall[],
+  waiting: boolean,
+  absent: (problem: string) => void,
+): Promise<void> {
+  const left = new Map(told.filter((c) => c.started).map((c) => [`${c.run}/${c.call}`, c]));
+  let after = { run: '', call: '' };
+  for (;;) {
+    const rows = await db.query<{ run: string; call: string; state: string; approval: string | null; open: boolean }>(
+      'select run, call, state, approval, open from actguard.ledger_calls($1, $2, $3)',
+      [after.run, after.call, PAGE],
+    );
+    for (const row of rows) {
+      const key = `${row.run}/${row.call}`;
+      const entry = left.get(key);
+      left.delete(key);
+      if (!entry) {
+        if (!waiting) absent(`run ${row.run}: call ${row.call} was made, the ledger has no start of it`);
+      } else if (!waiting && !row.open && stateOf(row.state) !== entry.state) {
+        absent(
+          `run ${row.run}: call ${row.call} is ${row.state}, the ledger says ${entry.state ?? 'nothing of its end'}`,
+        );
+      } else if (row.approval !== null && entry.approval !== row.approval) {
+        absent(`run ${row.run}: call ${row.call} used approval ${row.approval}, the ledger does not say so`);
+      }
+    }
+    const last = rows.at(-1);
+    if (!last || rows.length < PAGE) break;
+    after = last;
+  }
+  for (const { run, call } of left.values())
+    absent(`run ${run}: call ${call} is in the ledger, the platform does not know it`);
+}
+
+/** A model call whose worker died is paid in full: the ledger calls it failed. */
+function stateOf(state: string): string {
+  return state === 'lost' ? 'failed' : state;
+}
+
+interface Leaf {
+  readonly idx: number;
+  readonly hash: Buffer;
+  readonly body: Buffer | null;
+  readonly content: JsonObject | null;
+}
+
+async function* leaves(db: Db): AsyncGenerator<Leaf> {
+  for (let from = 0; ; from += PAGE) {
+    const rows = await db.query<Leaf>('select idx, hash, body, content from actguard.ledger_page($1, $2)', [
+      from,
+      from + PAGE,
+    ]);
+    yield* rows;
+    if (rows.length === 0) return;
+  }
+}
+
+async function readCheckpoints(
+  db: Db,
+  { keys, witness }: AuditEvidence,
+  wrong: (problem: string) => void,
+): Promise<{ readonly size: number; readonly root: Uint8Array }[]> {
+  const kept: { readonly size: number; readonly root: Uint8Array }[] = [];
+  const all = witness === null ? keys : [...keys, witness];
+  let witnessed = 0;
+  for (let after = 0; ;) {
+    const rows = await db.query<{ size: number; note: string }>(
+      'select size, note from actguard.ledger_checkpoints_page($1, $2)',
+      [after, PAGE],
+    );
+    for (const { size, note } of rows) {
+      after = size;
+      const opened = openCheckpoint(note, keys[0]?.name ?? '', all, verifySignature);
+      if (opened.kind === 'invalid') wrong(`the checkpoint over ${size} entries: ${opened.reason}`);
+      else if (opened.value.checkpoint.size !== size) wrong(`the checkpoint over ${size} entries names another size`);
+      else {
+        kept.push(opened.value.checkpoint);
+        if (opened.value.signatures.some(({ key }) => key === witness)) witnessed += 1;
+      }
+    }
+    if (rows.length < PAGE) break;
+  }
+  if (witness !== null && kept.length > 0 && witnessed === 0) wrong(`the witness ${witness.name} signed no checkpoint`);
+  return kept;
+}
+
+async function waitingCount(db: Db): Promise<number> {
+  const [row] = await db.query<{ w: { count: number } }>('select actguard.ledger_waiting() as w');
+  return row?.w.count ?? 0;
+}
+
+async function hiddenEntries(db: Db): Promise<string[]> {
+  const rows = await db.query<{ h: { run: string; call: string | null; kind: string } }>(
+    'select actguard.ledger_hidden($1) as h',
+    [MAX_NAMED],
+  );
+  return rows.map(
+    ({ h }) => `an entry (${h.kind}${h.run ? ` of run ${h.run}` : ''}${h.call ? `, call ${h.call}` : ''})`,
+  );
+}
+
+function indexesOf(entry: JsonObject): readonly unknown[] {
+  const indexes = (entry['data'] as JsonObject | undefined)?.['indexes'];
+  return Array.isArray(indexes) ? (indexes as readonly unknown[]) : [];
+}

@@ -1,5 +1,6 @@
 /** Runs the sealer where its key is: a worker of its own on a task queue of its own, and the one workflow it works for. */
 import { Context } from '@temporalio/activity';
+import type { DataConverter } from '@temporalio/common';
 import { Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { type NativeConnection, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Deps } from '../activities/deps.ts';
@@ -10,7 +11,6 @@ import { recoverLedger } from '../activities/recover-ledger.ts';
 import { type SealerDeps, sealLedger } from '../activities/seal-ledger.ts';
 import type { SealActivities, SealedHead } from '../activities/seal-types.ts';
 import type { WitnessPlace } from '../activities/witnesses.ts';
-import { payloadConverterPath } from '../workflows/converter-path.ts';
 import { TASK_QUEUE, sealerIdOf, sealerQueueOf } from '../workflows/ids.ts';
 
 /** What a worker seals with. */
@@ -27,6 +27,7 @@ export interface SealerPlace {
   readonly databaseUrl: string;
   readonly taskQueue?: string;
   readonly deps: Deps;
+  readonly dataConverter: DataConverter;
   readonly workflowBundle: WorkflowBundleOption;
   readonly signal: AbortSignal;
 }
@@ -77,7 +78,7 @@ export async function startSealer(sealing: Sealing, place: SealerPlace): Promise
     namespace: place.temporal.namespace,
     taskQueue: sealerQueueOf(queue),
     workflowBundle: place.workflowBundle,
-    dataConverter: { payloadConverterPath },
+    dataConverter: place.dataConverter,
     activities: { ...sealActivities(deps) },
     maxConcurrentActivityTaskExecutions: 2,
     maxConcurrentWorkflowTaskExecutions: 2,
@@ -88,7 +89,7 @@ export async function startSealer(sealing: Sealing, place: SealerPlace): Promise
   const client = new Client({
     connection: place.connection,
     namespace: place.temporal.namespace,
-    dataConverter: { payloadConverterPath },
+    dataConverter: place.dataConverter,
   });
   await client.workflow
     .start('sealer', { taskQueue: sealerQueueOf(queue), workflowId: sealerIdOf(queue), args: [] })

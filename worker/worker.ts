@@ -121,18 +121,25 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const workflows: LoadableBundle = options.workflowBundle
       ? { bundle: options.workflowBundle, loaded: () => undefined }
       : await bundleWorkflows();
+    const dataConverter = dataConverterOf(options.payloadKeys ?? payloadKeysFile(environment));
     const worker = await Worker.create({
       connection,
       namespace: options.temporal.namespace,
       taskQueue: options.taskQueue ?? TASK_QUEUE,
       workflowBundle: workflows.bundle,
-      dataConverter: dataConverterOf(options.payloadKeys ?? payloadKeysFile(environment)),
+      dataConverter,
       activities: createActivities(deps),
       shutdownGraceTime: Math.max(...config.tools.map((t) => t.manifest.timeoutMs), 0) + SHUTDOWN_MARGIN_MS,
       maxConcurrentActivityTaskExecutions: 100,
     });
     const sealer = options.sealing
-      ? await startSealer(options.sealing, { ...options, connection, deps, workflowBundle: workflows.bundle })
+      ? await startSealer(options.sealing, {
+          ...options,
+          connection,
+          deps,
+          dataConverter,
+          workflowBundle: workflows.bundle,
+        })
       : null;
     workflows.loaded();
     await startJanitor(connection, options.temporal.namespace, options.taskQueue ?? TASK_QUEUE);

@@ -13,6 +13,9 @@ function isNewEnough(version) {
   return major > LEAST[0] || (major === LEAST[0] && minor >= LEAST[1]);
 }
 
+/** Where npm put the package `node` without its program: its install script was not run. */
+let withoutProgram;
+
 /** A `node` that npm installed, here or above, for the package or for the project. */
 function findNode() {
   const suffix = process.platform === 'win32' ? '.exe' : '';
@@ -24,6 +27,9 @@ function findNode() {
         const { status, stdout } = spawnSync(candidate, ['--version'], { encoding: 'utf8' });
         if (status === 0 && isNewEnough(stdout.trim())) return candidate;
       }
+      const installed = join(folder, 'node_modules', 'node');
+      if (existsSync(join(installed, 'package.json')) && !existsSync(join(installed, 'bin')))
+        withoutProgram ??= installed;
       if (folder === dirname(folder)) break;
     }
   }
@@ -38,9 +44,10 @@ if (isNewEnough(process.versions.node)) {
 } else {
   const node = findNode();
   if (!node) {
-    console.error(
-      `actguard needs Node ${LEAST.join('.')} or newer, this is ${process.versions.node}: install one beside it with \`npm install --save-dev node@24\``,
-    );
+    const fix = withoutProgram
+      ? 'the one in `node_modules/node` has no program because install scripts were not run (--ignore-scripts): `npm rebuild node`'
+      : 'install one beside it with `npm install --save-dev node@24`';
+    console.error(`actguard needs Node ${LEAST.join('.')} or newer, this is ${process.versions.node}: ${fix}`);
     process.exit(3);
   }
   // The channel tells the child when we are gone, however that happened.

@@ -82,7 +82,7 @@ function notFound(path: string | undefined, cwd: string): ActGuardError {
   }
   return new ActGuardError('CONFIG_INVALID', `no \`actguard.config.ts\` in \`${resolve(cwd)}\` or above`, {
     details: { lookedFor: CONFIG_NAMES, from: resolve(cwd) },
-    hint: 'change to your project, give --config, or write one: see the README, "Your own function, governed"',
+    hint: 'change to your project, give --config, or have a first one written: npx actguard init',
   });
 }
 

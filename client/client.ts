@@ -58,7 +58,7 @@ export class ActGuard {
 
   /** A run by its id. */
   run(id: string): Run {
-    return new Run(this.client, id, this.#url(id));
+    return new Run(this.client, id, this.#url(id), () => this.db);
   }
 
   /**

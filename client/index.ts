@@ -15,6 +15,7 @@ export { accountOf, changeAccount, listAccounts, spendBy, type ListedAccount, ty
 export { BudgetExceededError, BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 export { ActGuard, connect } from './client.ts';
 export type { ConnectOptions } from './connection.ts';
+export type { EventsOptions, RunEvent } from './events.ts';
 export { governedWorkflow, type GovernedWorkflow } from './governed-workflow.ts';
 export type { StartOptions } from './requests.ts';
 export { Run } from './run.ts';

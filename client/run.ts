@@ -1,10 +1,12 @@
 /** One governed run, as its caller sees it. */
 import { WorkflowFailedError, type Client, type WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
+import type { Database } from '../activities/deps.ts';
 import { ERROR_CODES, ActGuardError, type ErrorCode, isActGuardError } from '../governance/errors.ts';
 import type { RunResult } from '../governance/call.ts';
 import { stateQuery, type RunState } from '../workflows/messages.ts';
 import { readable } from './data-converter.ts';
+import { eventsOf, type EventsOptions, type RunEvent } from './events.ts';
 import { workflowIdOf } from '../workflows/ids.ts';
 
 /** A run that was started; get one with `actguard.start` or `actguard.run(id)`. */
@@ -14,11 +16,13 @@ export class Run {
   /** Its page in Temporal's Web UI, where that is known. */
   readonly url: string | null;
   readonly #handle: WorkflowHandle;
+  readonly #db: () => Database;
 
   /** @internal */
-  constructor(client: Client, id: string, url: string | null) {
+  constructor(client: Client, id: string, url: string | null, db: () => Database) {
     this.id = id;
     this.url = url;
+    this.#db = db;
     this.#handle = client.workflow.getHandle(workflowIdOf(id));
   }
 
@@ -38,6 +42,17 @@ export class Run {
     } catch (error) {
       throw asActGuardError(error, this.id);
     }
+  }
+
+  /**
+   * What happens, from the beginning and until the end: entries as they are recorded, and what the model says.
+   *
+   * @example
+   * for await (const event of run.events()) if (event.kind === 'text') show(event.text);
+   * @throws NOT_FOUND, BACKEND_UNAVAILABLE
+   */
+  events(options: EventsOptions = {}): AsyncGenerator<RunEvent, void, void> {
+    return eventsOf(this.#db(), this.id, this.result(), options);
   }
 
   /** Asks the run to stop: what is under way finishes, everything is settled and recorded. */

@@ -53,7 +53,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     // Options before the command are skipped; unknown words load everything, so that help and suggestions are complete.
     const asked = COMMANDS.filter(([names]) => argv.some((word) => names.includes(word)));
-    for (const [, load] of asked.length > 0 ? asked : COMMANDS) (await load()).register(program, io);
+    const needed = asked.length > 0 ? asked : /^(-V|--version)$/.test(argv[0] ?? '') ? [] : COMMANDS;
+    for (const [, load] of needed) (await load()).register(program, io);
     inheritExit(program);
     await program.parseAsync([...argv], { from: 'user' });
   } catch (error) {

@@ -1,6 +1,17 @@
 /** The packed package, installed as a stranger would: into an ESM project and seen from CommonJS. */
-import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -18,6 +29,7 @@ const project = join(folder, 'project');
 const installed = join(project, 'node_modules', 'actguard');
 const own = JSON.parse(readFileSync('package.json', 'utf8')) as Manifest;
 let packed: readonly string[] = [];
+let tarball = '';
 
 function run(command: string, args: readonly string[], cwd = project): SpawnSyncReturns<string> {
   return spawnSync(command, args, { cwd, encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
@@ -37,13 +49,14 @@ beforeAll(() => {
     { filename: string; files: { path: string }[] },
   ];
   packed = told[0].files.map((file) => file.path);
+  tarball = join(folder, told[0].filename);
   write({ 'package.json': '{ "name": "project", "private": true, "type": "module" }\n' });
   const { zod, typescript, '@types/node': node } = own.devDependencies;
   const install = run('npm', [
     'install',
     ...['--prefer-offline', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund'],
-    join(folder, told[0].filename),
-    ...[`zod@${zod ?? ''}`, `typescript@${typescript ?? ''}`, `@types/node@${node ?? ''}`],
+    tarball,
+    ...[`zod@${zod ?? ''}`, `typescript@${typescript ?? ''}`, `@types/node@${node ?? ''}`, 'zod3@npm:zod@3.25.76'],
   ]);
   if (install.status !== 0) throw new Error(install.stderr);
 }, 300_000);
@@ -163,3 +176,129 @@ module.exports = defineConfig({ tools: [pay], agents: [defineAgent({ name: 'desk
   expect(typo.status).toBe(3);
   expect(typo.stderr).toContain('payy');
 });
+
+test('`@/` paths and an enum behind them load', () => {
+  const paths = { baseUrl: '.', paths: { '@/*': ['./src/*'] } };
+  write({
+    'paths/tsconfig.json': JSON.stringify({ compilerOptions: paths }),
+    'paths/src/currency.ts': `export enum Currency { Euro = 'EUR' }\n`,
+    'paths/src/pay.ts': TOOL.replace("'./currency'", "'@/currency'"),
+    'paths/actguard.config.ts': `import { defineAgent, defineConfig } from 'actguard';
+import { pay } from '@/pay';
+export default defineConfig({ tools: [pay], agents: [defineAgent({ name: 'desk', tools: [pay] })], policies: './policies' });
+`,
+    'paths/policies/00.cedar': '@id("pay")\npermit (principal, action == Action::"pay", resource);\n',
+  });
+  const bin = join(installed, 'bin', 'actguard.mjs');
+  const checked = run(process.execPath, [bin, 'policy', 'check', '--output', 'json'], join(project, 'paths'));
+  expect(checked.stderr).toBe('');
+  expect(JSON.parse(checked.stdout)).toMatchObject({ policies: [{ id: 'pay' }] });
+});
+
+test('a schema of zod 3 is CONFIG_INVALID and says what to install', () => {
+  write({
+    'old/actguard.config.ts': `import { defineAgent, defineConfig, defineTool } from 'actguard';
+import { z } from 'zod3';
+const pay = defineTool({ name: 'pay', description: 'Pay', effect: 'read', inputSchema: z.object({ to: z.string() }) as never, execute: () => 1 });
+export default defineConfig({ tools: [pay], agents: [defineAgent({ name: 'desk', tools: [pay] })], policies: './policies' });
+`,
+  });
+  const bin = join(installed, 'bin', 'actguard.mjs');
+  const { status, stderr } = run(process.execPath, [bin, 'policy', 'check', '--config', 'old/actguard.config.ts']);
+  expect(status).toBe(3);
+  expect(stderr).toContain('is a schema of zod 3');
+  expect(stderr).toContain('install zod 4');
+});
+
+test('a client needs no native part: without Temporal’s worker it imports, and the program runs', () => {
+  const native = ['@temporalio/core-bridge', '@temporalio/worker'].map((name) => join(project, 'node_modules', name));
+  for (const path of native) renameSync(path, `${path}.away`);
+  try {
+    write({
+      'client.js': `for (const name of ['actguard', 'actguard/client', 'actguard/ai-sdk']) console.log(name, typeof (await import(name)));
+const { connect } = await import('actguard/client');
+await connect({ address: '127.0.0.1:1' }).catch((error) => console.log(error.code));
+`,
+    });
+    const { stdout, stderr } = run(process.execPath, ['client.js']);
+    expect(stderr).toBe('');
+    expect(stdout.trim().split('\n')).toEqual([
+      ...['actguard object', 'actguard/client object', 'actguard/ai-sdk object'],
+      'BACKEND_UNAVAILABLE',
+    ]);
+    const actguard = (...args: string[]) => run(process.execPath, [join(installed, 'bin', 'actguard.mjs'), ...args]);
+    expect(actguard('--version').stdout.trim()).toBe(own.version);
+    for (const command of ['init', 'run', 'runs', 'show', 'approvals', 'approve', 'freeze', 'ledger']) {
+      expect(actguard(command, '--help').stdout, command).toContain(`Usage: actguard ${command}`);
+    }
+  } finally {
+    for (const path of native) renameSync(`${path}.away`, path);
+  }
+});
+
+/** All that somebody types and writes between an empty folder and the first governed call of a function of theirs. */
+const COMMANDS = (tarball: string) => [
+  ['npm', 'init', '-y'],
+  ['npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tarball, 'zod'],
+  ['npx', 'actguard', 'init'],
+  ['npx', 'actguard', 'dev'],
+  ['node', 'call.mjs'],
+];
+const LINES = {
+  'actguard.config.ts': `import { defineAgent, defineConfig, defineTool } from 'actguard';
+import { z } from 'zod';
+
+const double = defineTool({
+  name: 'double', description: 'Double a number', effect: 'read', reach: 'internal',
+  inputSchema: z.strictObject({ n: z.number() }),
+  execute: ({ n }) => ({ twice: 2 * n }),
+});
+
+export default defineConfig({
+  tools: [double], agents: [defineAgent({ name: 'mine', tools: [double] })], policies: './policies',
+});
+`,
+  'call.mjs': `import { connect } from 'actguard/client';
+
+const actguard = await connect();
+const session = await actguard.session({ id: 'first', agent: 'mine', user: 'me', tenant: 'home' });
+console.log(JSON.stringify(await session.call('double', { n: 21 }, { callId: 'one' })));
+await actguard.close();
+`,
+};
+
+test('from `npm init` to the first governed call of one’s own function: at most 6 commands and 20 lines', async () => {
+  const commands = COMMANDS(tarball);
+  expect(commands.length).toBeLessThanOrEqual(6);
+  const written = Object.values(LINES).flatMap((text) => text.split('\n').filter((line) => line.trim() !== ''));
+  expect(written.length).toBeLessThanOrEqual(20);
+
+  const first = join(folder, 'first');
+  mkdirSync(first);
+  chmodSync(folder, 0o755); // Postgres may run as another user
+  for (const [name, text] of Object.entries(LINES)) writeFileSync(join(first, name), text);
+  const [init, install, begin, dev, call] = commands as string[][];
+  for (const [command = '', ...args] of [init, install, begin] as string[][]) {
+    const done = run(command, args, first);
+    expect(done.status, `${command} ${args.join(' ')}\n${done.stderr}`).toBe(0);
+  }
+  const [program = '', ...args] = dev as string[];
+  const stack = spawn(program, args, { cwd: first, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  let output = '';
+  for (const stream of [stack.stdout, stack.stderr]) stream.on('data', (part: Buffer) => (output += part.toString()));
+  try {
+    const isReady = (): boolean => {
+      const file = join(first, '.actguard', 'dev.json');
+      return existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { worker: unknown }).worker !== null;
+    };
+    while (!isReady() && stack.exitCode === null) await new Promise((passed) => setTimeout(passed, 200));
+    expect(stack.exitCode, output).toBe(null);
+    const called = run((call as string[])[0] as string, (call as string[]).slice(1), first);
+    expect(called.stderr).toBe('');
+    expect(JSON.parse(called.stdout)).toEqual({ kind: 'done', output: { twice: 42 }, callId: 'one' });
+  } finally {
+    const gone = once(stack, 'exit');
+    process.kill(-(stack.pid as number), 'SIGTERM');
+    await gone;
+  }
+}, 300_000);

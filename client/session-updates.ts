@@ -3,9 +3,10 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import type { UpdateDefinition } from '@temporalio/common';
 import { ulid } from 'ulid';
 import { deny } from '../governance/denial.ts';
-import type { Denial } from '../governance/errors.ts';
+import { isActGuardError, type Denial } from '../governance/errors.ts';
 import type { RunResult } from '../governance/call.ts';
 import { workflowIdOf } from '../workflows/ids.ts';
+import { readable } from './data-converter.ts';
 import { asActGuardError } from './run.ts';
 
 const BUSY_PAUSE_MS = 200;
@@ -58,8 +59,9 @@ export class SessionUpdates {
     const updateId = `${callId.slice(0, 100)}:${ulid()}`;
     for (;;) {
       try {
-        return await this.handle.executeUpdate(update, { args: [asked], updateId });
+        return readable(await this.handle.executeUpdate(update, { args: [asked], updateId }));
       } catch (error) {
+        if (isActGuardError(error)) throw error;
         const text = messagesOf(error);
         if (/in-flight|RESOURCE_EXHAUSTED|ResourceExhausted/i.test(text)) {
           await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS * (1 + Math.random())));

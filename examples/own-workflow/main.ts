@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { connect, countEntries, governedWorkflow } from 'actguard/client';
-import { payloadConverterPath } from 'actguard/worker';
+import { dataConverterOf, payloadKeysFile } from 'actguard/worker';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { ulid } from 'ulid';
 import type { payout } from './workflow.ts';
@@ -21,7 +21,7 @@ const worker = await Worker.create({
   taskQueue,
   workflowsPath: fileURLToPath(new URL('./workflow.ts', import.meta.url)),
   bundlerOptions: { webpackConfigHook: readSources },
-  dataConverter: { payloadConverterPath },
+  dataConverter: dataConverterOf(payloadKeysFile()),
 });
 
 const { run, start } = governedWorkflow({ tenant: 'acme', agent: 'payouts', id: `order-${ulid()}` });

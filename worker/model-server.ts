@@ -17,6 +17,7 @@ export interface RecordedTurn {
   readonly toolCalls?: readonly { readonly name: string; readonly args: { readonly [key: string]: Json } }[];
 }
 
+/** A running server; `stop` it, or `await using`. */
 export interface ModelServer extends AsyncDisposable {
   /** `http://127.0.0.1:port/v1` */
   readonly baseUrl: string;

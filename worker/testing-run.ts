@@ -1,0 +1,190 @@
+/** One run of a test: its calls go through the guards in the order of guards.md O1, in memory, and then run for real. */
+import { ulid } from 'ulid';
+import { resolveCredentials } from '../activities/credentials.ts';
+import { checkGuards, decidePolicy, parseArguments } from '../activities/decide.ts';
+import type { PolicyEngine, SecretSource } from '../activities/deps.ts';
+import { effectKey } from '../activities/effect-key.ts';
+import { judge } from '../activities/judge.ts';
+import { networkOf } from '../activities/network.ts';
+import { runTool } from '../activities/run-tool.ts';
+import { SecretSet } from '../activities/scrub.ts';
+import type { CallToolInput } from '../activities/types.ts';
+import type { Config, Tool } from '../define/types.ts';
+import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
+import type { CallResult, Fact, Principal, Usage } from '../governance/call.ts';
+import { deny } from '../governance/denial.ts';
+import { digestOf } from '../governance/digest.ts';
+import { isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
+import { DEFAULT_DEADLINE_MS } from '../governance/limits.ts';
+import { summarize } from '../governance/tool.ts';
+import * as step from '../workflows/governor-state.ts';
+import { noYes, unknownTool } from '../workflows/words.ts';
+import type { Memory } from './testing-memory.ts';
+
+/** What the runs of one `guardsOf` share. */
+export interface Desk {
+  readonly config: Config;
+  readonly policy: PolicyEngine;
+  readonly secrets: SecretSource;
+  readonly memory: Memory;
+  readonly now: () => number;
+}
+
+/** An ask that waits for a person. */
+interface Asked {
+  readonly tool: string;
+  readonly args: Json;
+  readonly gates: readonly string[];
+}
+
+/** A run; made by `guards.run()`. */
+export class GuardedRun {
+  /** The run's id, as tools see it. */
+  readonly id = ulid();
+  readonly #desk: Desk;
+  readonly #principal: Principal;
+  readonly #asked = new Map<string, Asked>();
+  readonly #openedAtMs: number;
+  #state: step.GovernorState;
+
+  /** @internal */
+  constructor(desk: Desk, principal: Principal, tools: readonly Tool[], budget: WrittenLimit | undefined) {
+    this.#desk = desk;
+    this.#principal = principal;
+    this.#openedAtMs = desk.now();
+    const limit = { ...desk.config.runLimit, ...(budget === undefined ? {} : parseLimit(budget)) };
+    const manifests = tools.map((tool) => summarize(tool.manifest));
+    const deadlineMs = this.#openedAtMs + DEFAULT_DEADLINE_MS;
+    this.#state = step.newState(this.id, principal, limit, deadlineMs, manifests);
+  }
+
+  /** One call, as a model or a session would make it. `pending`: a person is asked; answer with `approve` or `reject`. */
+  async call<T = Json>(tool: Tool | string, args: unknown): Promise<CallResult<T>> {
+    const name = typeof tool === 'string' ? tool : tool.name;
+    const seq = this.#state.seq + 1;
+    this.#state = { ...this.#state, seq };
+    return (await this.#attempt(name, args as Json, `c${seq}`, [])) as CallResult<T>;
+  }
+
+  /** A person's yes to a pending call: everything is looked at again, then it runs (O3). */
+  async approve<T = Json>(pending: CallResult<T>): Promise<CallResult<T>> {
+    const { tool, args, gates } = this.#answered(pending);
+    return (await this.#attempt(tool, args, pending.callId, gates)) as CallResult<T>;
+  }
+
+  /** A person's no. */
+  reject<T = Json>(pending: CallResult<T>): CallResult<T> {
+    const { tool } = this.#answered(pending);
+    return { kind: 'denied', denial: noYes(tool, 'rejected', pending.callId), callId: pending.callId };
+  }
+
+  /** Gives the run a fact, as a tool that `proves` it would. */
+  prove(fact: Fact): void {
+    const provedAtMs = this.#desk.now();
+    const life = { provedAtMs, expiresAtMs: provedAtMs + DEFAULT_DEADLINE_MS, call: 'test' };
+    this.#state = step.learn(this.#state, [{ ...fact, ...life }], provedAtMs);
+  }
+
+  /** What the run has used. */
+  get usage(): Usage {
+    return step.usageOf(this.#state);
+  }
+
+  async #attempt(name: string, raw: Json, callId: string, approved: readonly string[]): Promise<CallResult> {
+    const { policy, memory, now, config } = this.#desk;
+    const denied = (denial: Denial): CallResult => ({ kind: 'denied', denial, callId });
+    const summary = step.findTool(this.#state, name);
+    const tool = summary && config.tools.find((t) => t.name === summary.name);
+    if (!summary || !tool) return denied(unknownTool(this.#state, name));
+    const nowMs = now();
+    const admission = step.admit(this.#state, summary, nowMs);
+    if (admission.kind === 'denied') return denied(admission.denial);
+    const parsed = parseArguments(tool, raw);
+    if ('code' in parsed) return denied(parsed);
+    const { args } = parsed;
+    const facts = this.#state.facts.filter((fact) => nowMs < fact.expiresAtMs);
+    const refusal = checkGuards(tool, args, facts, nowMs, (kind) => this.#provers(kind));
+    if (refusal) return denied(refusal);
+    const left = step.leftOf(this.#state);
+    const { decision, denial } = decidePolicy(policy, {
+      ...{ principal: this.#principal, run: this.id, tool: tool.manifest, args, facts, left, nowMs, approved },
+      callsSoFar: this.#state.seq - 1,
+      openedAtMs: this.#openedAtMs,
+    });
+    if (denial) return denied(denial);
+    const key = effectKey(tool, args, { run: this.id, call: callId } as CallToolInput);
+    if ('code' in key) return denied(key);
+    const argsDigest = digestOf(args);
+    const { tenant } = this.#principal;
+    const earlier = key.claim && memory.earlier(tool, tenant, key.claim, argsDigest, nowMs);
+    if (earlier) return 'code' in earlier ? denied(earlier) : { ...earlier, callId };
+    const subject = { ...this.#principal, run: this.id, tool: tool.name, args };
+    const limited = memory.look(tool, subject, nowMs);
+    if (limited) return denied(limited);
+    if (decision.kind === 'ask') {
+      this.#asked.set(callId, { tool: tool.name, args: raw, gates: decision.gates });
+      return { kind: 'pending', callId, approvalId: callId };
+    }
+    const known = new SecretSet();
+    let credentials: Awaited<ReturnType<typeof resolveCredentials>>;
+    try {
+      credentials = await resolveCredentials(tool.code.credentials, this.#desk.secrets, known, this.#principal);
+    } catch (error) {
+      if (!isActGuardError(error)) throw error;
+      return denied(deny(error.code, error.message, error.hint ?? 'give the secret to guardsOf', error.details));
+    }
+    this.#state = admission.state;
+    const finish = memory.claim(tool, subject, key.claim, argsDigest, nowMs);
+    const { verdict, result } = await this.#run(tool, args, callId, key.receiver, credentials, known);
+    finish(result, verdict.breaker === 'success' ? 'success' : (verdict.failure ?? 'success'), verdict.state, now());
+    const spent = { usdMicros: verdict.spentMicros, tokens: 0, calls: 1 };
+    this.#state = step.settleCall(this.#state, admission.reserved, spent);
+    const provedAtMs = now();
+    const expiresAtMs = provedAtMs + tool.manifest.facts.ttlMs;
+    const proved = verdict.facts.map((fact) => ({ ...fact, provedAtMs, expiresAtMs, call: callId }));
+    this.#state = step.learn(this.#state, proved, provedAtMs);
+    return result;
+  }
+
+  /** The tool itself, once, under its timeout, with the worker's own `ctx`. */
+  async #run(
+    tool: Tool,
+    args: JsonObject,
+    call: string,
+    idempotencyKey: string,
+    credentials: Awaited<ReturnType<typeof resolveCredentials>>,
+    known: SecretSet,
+  ): Promise<{ verdict: ReturnType<typeof judge>; result: CallResult }> {
+    const { user, tenant, agent } = this.#principal;
+    const attempt = await runTool({
+      ...{ tool, args, idempotencyKey, credentials, known, identity: { run: this.id, call, user, tenant, agent } },
+      network: networkOf(this.#desk.config, true),
+      recordReveal: () => Promise.resolve(),
+      claimAskedAt: performance.now(),
+      renew: () => Promise.resolve('held'),
+      heartbeat: () => undefined,
+      cancelled: new AbortController().signal,
+      log: () => undefined,
+    });
+    if (attempt.kind === 'not-started') throw new Error('the tool did not start');
+    const verdict = judge(tool, attempt, known);
+    const stored = verdict.result;
+    if (verdict.state === 'unknown') return { verdict, result: { kind: 'unknown', callId: call } };
+    if (stored?.kind === 'done')
+      return { verdict, result: { kind: 'done', output: stored.output ?? null, callId: call } };
+    const error = stored?.error as unknown as CallError;
+    return { verdict, result: { kind: 'failed', error, callId: call } };
+  }
+
+  #provers(kind: string): string[] {
+    return this.#desk.config.tools.filter((t) => t.manifest.proves.includes(kind)).map((t) => t.manifest.modelName);
+  }
+
+  #answered({ kind, callId }: CallResult<unknown>): Asked {
+    const asked = this.#asked.get(callId);
+    if (kind !== 'pending' || !asked) throw new Error(`call ${callId} waits for nobody: it is ${kind}`);
+    this.#asked.delete(callId);
+    return asked;
+  }
+}

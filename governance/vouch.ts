@@ -27,6 +27,8 @@ export interface Words {
 const MIN_NAME_LETTERS = 4;
 /** A longer value is text, not an id. */
 const MAX_ID_CHARS = 128;
+const LOCAL_PHONE = /(?<![\p{L}\p{N}+])\d(?:[\s().\-/]{0,2}\d){5,14}(?![\p{L}\p{N}])/gu;
+const MIN_PHONE_DIGITS = 7;
 const AROUND = /^[\s"'`<>()[\]{}«»„“”‘’,;:!?#]+|[\s"'`<>()[\]{}«»„“”‘’,;:!?.]+$/gu;
 /** Between a noun and its number, and between the numbers of one noun. */
 const LINKS = new Set([
@@ -50,6 +52,10 @@ const LINKS = new Set([
 export function wordsOf(text: string): Words {
   const tokens = new Set<string>();
   for (const { kind, value } of destinationsIn(text)) tokens.add(tokenOf(kind, value));
+  // a person writes a phone number without its country, too
+  for (const [digits] of text.matchAll(LOCAL_PHONE)) {
+    if (digits.replace(/\D/g, '').length >= MIN_PHONE_DIGITS) tokens.add(tokenOf('phone', digits));
+  }
   const ids = new Map<string, Set<string>>();
   const keep = (value: string, noun: string): void => {
     if (value === '' || value.length > MAX_ID_CHARS) return;

@@ -5,6 +5,7 @@ import type { Json, JsonObject } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
 import type { AccountRefusal, Mark } from './accounts.ts';
 import type { Database } from './deps.ts';
+import { appendEntries } from './ledger.ts';
 import { pgJson } from './pg-json.ts';
 
 /** What a claim asks for; shapes as `actguard.claim(jsonb)` reads them. */
@@ -94,6 +95,9 @@ const OUTCOME = 'select actguard.outcome($1::jsonb) as answer';
 const CLAIM_AGAIN_WITHIN_MS = LEASE_MS * 0.8;
 const CLAIM_AGAIN_AFTER_MS = 250;
 
+/** The window filled up between the look and the slot; the message is how long to wait (functions/claim.sql). */
+const WINDOW_FILLED = 'AG001';
+
 /**
  * Asks for the claim. Two callers of one effect key at the same moment: the later one looks again. An answer that was
  * lost on its way is asked for again under the same token: under it nothing has run.
@@ -101,6 +105,7 @@ const CLAIM_AGAIN_AFTER_MS = 250;
 export async function claim(db: Database, request: ClaimRequest, look = false): Promise<ClaimAnswer> {
   const text = pgJson(look ? { ...request, look: true, before: [], entries: [] } : request);
   const until = performance.now() + CLAIM_AGAIN_WITHIN_MS;
+  let filled = 0;
   for (let collisions = 0; ;) {
     try {
       const [row] = await db.query<{ answer: ClaimAnswer }>(CLAIM, [text], 'claim');
@@ -108,6 +113,13 @@ export async function claim(db: Database, request: ClaimRequest, look = false): 
       return row.answer;
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined;
+      if (code === WINDOW_FILLED) {
+        filled += 1;
+        if (filled <= MAX_COLLISIONS) continue;
+        // always one too late: refused as the last look found it, with what has to be written in any case
+        await appendEntries(db, look ? [] : request.before);
+        return { kind: 'rate', retryAfterMs: Math.max(1, Number((error as Error).message) || 1) };
+      }
       const collided = code === '40001' || code === '40P01';
       if (collided) collisions += 1;
       if (collided ? collisions > MAX_COLLISIONS : code !== 'BACKEND_UNAVAILABLE' || performance.now() >= until) {

@@ -3,8 +3,8 @@
 create or replace function actguard.claim(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare
-  r runs; own calls; other calls; b breakers; v_hits timestamptz[]; v_now timestamptz; v_text text; v_freeze jsonb;
-  v_period interval; v_probe boolean := false; v_lease interval := ms_interval((p->>'leaseMs')::bigint);
+  r runs; own calls; other calls; b breakers; v_wait bigint; v_now timestamptz; v_text text; v_freeze jsonb;
+  v_probe boolean := false; v_lease interval := ms_interval((p->>'leaseMs')::bigint);
   v_key text := p #>> '{key,hash}'; v_scope text := coalesce(p #>> '{key,scope}', '');
   v_budget jsonb;
 begin
@@ -79,21 +79,11 @@ begin
     end if;
   end if;
 
-  -- rate limit, then breaker: looked at under their row locks
+  -- rate limit, then breaker: looked at; the slot is taken last, so that a hot key is locked for one update and the commit
   if jsonb_typeof(p->'rate') = 'object' then
-    v_period := ms_interval((p #>> '{rate,periodMs}')::bigint);
-    select hits into v_hits from rate_slots where bucket = p #>> '{rate,bucket}' for update;
-    if not found then
-      insert into rate_slots (bucket, hits) values (p #>> '{rate,bucket}', '{}') on conflict do nothing;
-      select hits into v_hits from rate_slots where bucket = p #>> '{rate,bucket}' for update;
-    end if;
-    v_now := clock_timestamp();
-    v_hits := array(select h from unnest(v_hits) h where h > v_now - v_period order by h);
-    if cardinality(v_hits) >= (p #>> '{rate,maxCalls}')::int then
-      -- the oldest of the last maxCalls hits has to leave the window
-      return jsonb_build_object('kind', 'rate', 'retryAfterMs', greatest(1, ceil(extract(epoch from
-        (v_hits[cardinality(v_hits) - (p #>> '{rate,maxCalls}')::int + 1] + v_period - v_now)) * 1000)::bigint));
-    end if;
+    v_wait := rate_wait((select hits from rate_slots where bucket = p #>> '{rate,bucket}'), (p #>> '{rate,maxCalls}')::int,
+      ms_interval((p #>> '{rate,periodMs}')::bigint), clock_timestamp());
+    if v_wait is not null then return jsonb_build_object('kind', 'rate', 'retryAfterMs', v_wait); end if;
   end if;
   if jsonb_typeof(p->'breaker') = 'object' then
     -- a closed breaker is read without its lock: calls of one breaker do not queue for each other's commits
@@ -141,13 +131,16 @@ begin
   if not found then
     raise exception 'actguard: claimed at the same moment' using errcode = '40001'; -- the caller looks again
   end if;
-  if jsonb_typeof(p->'rate') = 'object' then
-    update rate_slots set hits = v_hits || v_now where bucket = p #>> '{rate,bucket}';
-  end if;
   if v_probe then
     update breakers set probe_token = p->>'token', probe_until = v_now + v_lease where breaker = b.breaker;
   end if;
   perform append_entries(p->'entries');
+  if jsonb_typeof(p->'rate') = 'object' then
+    v_wait := take_slot(p #>> '{rate,bucket}', (p #>> '{rate,maxCalls}')::int, ms_interval((p #>> '{rate,periodMs}')::bigint));
+    if v_wait is not null then -- filled since it was looked at: nothing of this claim stands, the caller looks again
+      raise exception '%', v_wait using errcode = 'AG001';
+    end if;
+  end if;
   return jsonb_build_object('kind', 'claimed', 'again', null, 'attempts', 1, 'failures', 0, 'claimedAtMs', ms(v_now),
     'nowMs', ms(v_now), 'sends', true, 'mayHaveLanded', false, 'lastSendMs', null, 'asked', 0);
 end $$;

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import { awaitAnswer, makeAnswer, readApproval } from '../approvals.ts';
+import { checkAnswer } from '../check-answer.ts';
 import { type Connected, type Doors, connected } from './doors.ts';
 import { ownKey } from './own-key.ts';
 import { showApproval } from './show-approval.ts';
@@ -40,7 +41,10 @@ async function answer(
   if (options.yes !== true && !(await doors.confirm(`${decision} this?`))) {
     throw new ActGuardError('APPROVAL_REJECTED', 'nothing was sent');
   }
-  await connection.answer(ask.request, makeAnswer(ask.request, decision, key, Date.now()));
+  const signed = makeAnswer(ask.request, decision, key, Date.now());
+  // what can never count is refused here and leaves no trace in the run's history; a worker decides
+  await checkAnswer(connection.db, id, signed.envelope, { passkeys: null });
+  await connection.answer(ask.request, signed);
   const outcome = await awaitAnswer(connection.db, id, key.person);
   doors.json({ approvalId: id, decision, person: key.person, counted: outcome.counted, state: outcome.state });
   if (!outcome.counted) {

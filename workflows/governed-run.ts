@@ -202,7 +202,9 @@ export class GovernedRun {
   noteSpend(): void {
     const mark = SPEND_MARKS.find((m) => step.spentShare(this.state) >= m) ?? 0;
     if (mark <= this.state.reported) return;
-    this.state = step.passedMark({ ...this.state, reported: mark }, mark, Date.now());
+    const { limit, spent } = this.state.budget;
+    const data = { scope: 'run', percent: mark, limit: limit as JsonObject, spent: { ...spent } };
+    this.state = step.addEntry({ ...this.state, reported: mark }, { kind: 'budget.threshold', atMs: Date.now(), data });
     this.notify('budget', null, `The run has spent ${mark} % of its budget.`);
     upsertSearchAttributes({ ActGuardSpendUsd: [step.usageOf(this.state).usd] });
     this.showDetails();

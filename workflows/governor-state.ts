@@ -20,6 +20,7 @@ import type { Json, JsonObject } from '../governance/json.ts';
 import { MAX_LISTED_DENIALS } from '../governance/limits.ts';
 import { microsToUsd } from '../governance/money.ts';
 import type { ToolSummary } from '../governance/tool.ts';
+import { reserveLabels, settleLabels, unchargeLabels, type LabelBudgets } from './label-budget.ts';
 import { budgetDenial } from './words.ts';
 import type { Ask, CallToolResult, NotifyInput, WorkflowEntry } from '../activities/types.ts';
 
@@ -63,6 +64,8 @@ export interface GovernorState {
   /** Opened by another run, whose budget this one spends: it is not topped up by itself. */
   readonly child?: true;
   readonly budget: BudgetState;
+  /** Parts of it that labels may use; absent: none is limited. */
+  readonly labels?: LabelBudgets;
   readonly tools: { readonly [name: string]: ToolSummary };
   readonly frozen: { readonly by: string; readonly reason: string } | null;
   /** Number of the last call. */
@@ -123,7 +126,7 @@ export type Admission =
   | { readonly kind: 'denied'; readonly denial: Denial };
 
 /** Admits a tool call: freeze, deadline, maxCallsPerRun, budget. A refusal spends nothing (O2). */
-export function admit(state: GovernorState, tool: ToolSummary, nowMs: number): Admission {
+export function admit(state: GovernorState, tool: ToolSummary, nowMs: number, label?: string): Admission {
   const stopped = stopReason(state, nowMs);
   if (stopped) return { kind: 'denied', denial: stopped };
   const used = state.used[tool.name] ?? 0;
@@ -138,11 +141,16 @@ export function admit(state: GovernorState, tool: ToolSummary, nowMs: number): A
   }
   const reserved = toolWorstCase(tool);
   const taken = reserve(state.budget, reserved);
+  const labels = reserveLabels(state, label, reserved); // innermost first
+  if (labels.kind === 'denied') return labels;
   if (taken.kind === 'exceeded') return { kind: 'denied', denial: budgetDenial(state, taken) };
   return {
     kind: 'admitted',
     reserved,
-    state: { ...state, budget: taken.state, used: { ...state.used, [tool.name]: used + 1 } },
+    state: {
+      ...{ ...state, budget: taken.state, used: { ...state.used, [tool.name]: used + 1 } },
+      ...(labels.labels ? { labels: labels.labels } : {}),
+    },
   };
 }
 
@@ -155,13 +163,15 @@ export function stopReason(state: GovernorState, nowMs: number): Denial | null {
 }
 
 /** Gives back what a refused call had reserved: money and its count. */
-export function giveBack(state: GovernorState, tool: string, reserved: Amount): GovernorState {
-  return { ...uncount(state, tool), budget: release(state.budget, reserved) };
+export function giveBack(state: GovernorState, tool: string, reserved: Amount, label?: string): GovernorState {
+  const labels = settleLabels(state, label, reserved, null);
+  return { ...uncount(state, tool), budget: release(state.budget, reserved), ...labels };
 }
 
 /** Settles a call that ran. */
-export function settleCall(state: GovernorState, reserved: Amount, spent: Amount): GovernorState {
-  return { ...state, budget: settle(state.budget, reserved, spent) };
+export function settleCall(state: GovernorState, reserved: Amount, spent: Amount, label?: string): GovernorState {
+  const labels = settleLabels(state, label, reserved, spent);
+  return { ...state, budget: settle(state.budget, reserved, spent), ...labels };
 }
 
 /** One call less of this tool: it will be counted again. */
@@ -170,12 +180,13 @@ export function uncount(state: GovernorState, tool: string): GovernorState {
 }
 
 /** Takes back what an unknown outcome was charged, before it is settled for good. */
-export function uncharge(state: GovernorState, charged: Amount): GovernorState {
+export function uncharge(state: GovernorState, charged: Amount, label?: string): GovernorState {
   const { spent } = state.budget;
   const less = (unit: keyof Amount): number => Math.max(0, spent[unit] - charged[unit]);
   return {
     ...state,
     budget: { ...state.budget, spent: { usdMicros: less('usdMicros'), tokens: less('tokens'), calls: less('calls') } },
+    ...unchargeLabels(state, label, charged),
   };
 }
 
@@ -260,13 +271,6 @@ export function addBudget(state: GovernorState, more: Limit, by: string, reason:
     { ...state, budget, reported: 0 },
     { kind: 'budget.topped-up', atMs, data: { by, reason, more: more as JsonObject } },
   );
-}
-
-/** A threshold of the run's budget was passed. */
-export function passedMark(state: GovernorState, percent: number, atMs: number): GovernorState {
-  const { limit, spent } = state.budget;
-  const data = { scope: 'run', percent, limit: limit as JsonObject, spent: { ...spent } };
-  return addEntry(state, { kind: 'budget.threshold', atMs, data });
 }
 
 /** What a run has used, for people and results. */

@@ -94,7 +94,7 @@ export class Governor extends GovernedRun {
 
   async #attempt(tool: ToolSummary, open: OpenCall, options: CallOptions): Promise<GovernedCall> {
     for (let tries = 0; ; tries += 1) {
-      const admission = step.admit(this.state, tool, Date.now());
+      const admission = step.admit(this.state, tool, Date.now(), open.label);
       if (admission.kind === 'denied') return this.#denyHere(open, admission.denial);
       const { reserved } = admission;
       this.state = step.setOpen(admission.state, { ...open, phase: 'running' });
@@ -113,7 +113,7 @@ export class Governor extends GovernedRun {
         return applied instanceof Promise ? await applied : applied;
       }
       const waiting: OpenCall = { ...open, phase: 'waiting', notBeforeMs: Date.now() + waitMs };
-      this.state = step.setOpen(step.giveBack(this.state, tool.name, reserved), waiting);
+      this.state = step.setOpen(step.giveBack(this.state, tool.name, reserved, open.label), waiting);
       await this.flush();
       const ended = await this.#waitToTry(waiting);
       if (ended) return ended;
@@ -128,8 +128,8 @@ export class Governor extends GovernedRun {
   #lost(tool: ToolSummary, open: OpenCall, reserved: Amount, error: unknown): void {
     // cancelled between attempts: nobody knows what was sent, the reservation is what it costs
     const state = isCancellation(error)
-      ? step.settleCall(this.state, reserved, reserved)
-      : step.giveBack(this.state, tool.name, reserved);
+      ? step.settleCall(this.state, reserved, reserved, open.label)
+      : step.giveBack(this.state, tool.name, reserved, open.label);
     this.state = step.removeOpen(state, open.call);
   }
 
@@ -164,7 +164,7 @@ export class Governor extends GovernedRun {
     options: CallOptions,
   ): GovernedCall | Promise<GovernedCall> {
     const { call, seq } = open;
-    const givenBack = (): GovernorState => step.giveBack(this.state, tool.name, reserved);
+    const givenBack = (): GovernorState => step.giveBack(this.state, tool.name, reserved, open.label);
     switch (result.kind) {
       case 'done':
       case 'failed':
@@ -183,7 +183,7 @@ export class Governor extends GovernedRun {
       }
       case 'unknown': {
         const charged: Amount = { usdMicros: result.spentMicros, tokens: 0, calls: 1 };
-        this.state = step.settleCall(this.state, reserved, charged);
+        this.state = step.settleCall(this.state, reserved, charged, open.label);
         this.noteSpend();
         return this.#unknown(this.#questions.note({ ...open, charged }, result), options);
       }
@@ -195,13 +195,14 @@ export class Governor extends GovernedRun {
   /** Settles a call that ran. */
   #known(
     tool: string,
-    { call, seq }: OpenCall,
+    { call, seq, label }: OpenCall,
     reserved: Amount,
     result: Extract<CallToolResult, { kind: 'done' | 'failed' }>,
   ): GovernedCall {
     const cost: Amount = { usdMicros: result.spentMicros, tokens: 0, calls: 1 };
-    if (result.kind === 'done' && result.repeats !== undefined) this.state = step.giveBack(this.state, tool, reserved);
-    else this.state = step.settleCall(this.state, reserved, cost);
+    if (result.kind === 'done' && result.repeats !== undefined)
+      this.state = step.giveBack(this.state, tool, reserved, label);
+    else this.state = step.settleCall(this.state, reserved, cost, label);
     if (result.kind === 'done') this.state = step.learn(this.state, step.factsOf(call, result), Date.now());
     this.state = step.removeOpen(this.state, call);
     if (result.kind === 'failed' || result.repeats === undefined) this.state = { ...this.state, lastCall: call };
@@ -265,7 +266,7 @@ export class Governor extends GovernedRun {
 
   /** What became known of an unknown outcome: its worst case is taken back, its cost is due; it was counted before (MC1). */
   #settle(open: OpenCall, result: Extract<CallToolResult, { kind: 'done' | 'failed' }>): GovernedCall {
-    if (open.charged) this.state = step.uncharge(this.state, open.charged);
+    if (open.charged) this.state = step.uncharge(this.state, open.charged, open.label);
     const tool = this.state.tools[open.tool];
     return this.#known(tool?.name ?? open.tool, open, ZERO, result);
   }

@@ -3,9 +3,11 @@
  * durable: a call that a person has to answer comes back days later, and holds nothing meanwhile.
  */
 import { ApplicationFailure, workflowInfo } from '@temporalio/workflow';
-import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
+import { parseLabel } from '../governance/account.ts';
+import { newBudget, parseLimit, type WrittenLimit } from '../governance/budget.ts';
 import type { CallResult, Usage } from '../governance/call.ts';
 import type { Json } from '../governance/json.ts';
+import { parsing } from '../governance/strict.ts';
 import { childRun, type ChildResult } from './child-run.ts';
 import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
@@ -23,6 +25,8 @@ export interface GovernedOptions {
   readonly input?: string;
   /** Dollars, tokens, calls, any mix; at most what the configuration allows a run. */
   readonly budget?: WrittenLimit;
+  /** Parts of the budget for labels of calls: `{ search: { usd: 0.1 }, 'write-report': { calls: 5 } }`. */
+  readonly labels?: { readonly [label: string]: WrittenLimit };
   /** Milliseconds since the epoch; default a week from now. */
   readonly deadlineMs?: number;
   /** The task queue of ActGuard's worker; default `actguard`. */
@@ -154,7 +158,18 @@ async function open(run: string, options: GovernedOptions): Promise<GovernorStat
     'workflow',
   );
   if (opened.kind === 'denied') throw failure(opened.denial.code, `${opened.denial.reason} (${opened.denial.hint})`);
-  return newState(run, { tenant, user, agent }, opened.limit, opened.deadlineMs, opened.tools);
+  const state = newState(run, { tenant, user, agent }, opened.limit, opened.deadlineMs, opened.tools);
+  return { ...state, ...(options.labels === undefined ? {} : { labels: labelsOf(options.labels) }) };
+}
+
+function labelsOf(written: NonNullable<GovernedOptions['labels']>): NonNullable<GovernorState['labels']> {
+  return Object.fromEntries(
+    Object.entries(written).map(([label, limit]) => {
+      const read = parsing(() => parseLabel(label));
+      if (read.kind === 'invalid') throw failure('ARGUMENTS_INVALID', read.reason);
+      return [label, newBudget(limitOf(limit))] as const;
+    }),
+  );
 }
 
 function limitOf(budget: WrittenLimit): ReturnType<typeof parseLimit> {

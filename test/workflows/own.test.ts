@@ -63,6 +63,17 @@ export async function parents(o, budgets) {
   await run.close();
   return { ended, wrong, usage: run.usage };
 }
+export async function labelled(o, labels, calls) {
+  const run = await openGoverned({ ...o, labels });
+  const ended = [];
+  for (const [to, label] of calls) {
+    const result = await run.call('pay', { to }, { label });
+    ended.push(result.kind === 'denied' ? result.denial.details.value : result.kind);
+  }
+  const { labels: left } = await run.state();
+  await run.close();
+  return { ended, left, usage: run.usage };
+}
 export async function compares(o) {
   await bare.bare();
   await bare.bare();
@@ -208,4 +219,28 @@ test('BU7 a child run spends its parent’s budget: reserved whole before, settl
       { usdMicros: 0 },
     ]);
     expect(world.models).toHaveLength(2);
+  }));
+
+test('BU2 labels inside a run: each has its part of the budget, an outer one counts its inner ones, the innermost is named', () =>
+  own({ tools: [{ cost: { worstMicros: 4, fixed: false } }], tool: () => done(3) }, async (start, world) => {
+    const labels = { search: { usd: 0.000007 }, report: { calls: 2 }, 'report/draft': { calls: 1 } };
+    const calls = [
+      ['a', 'search'],
+      ['b', 'search'], // 3 spent and 4 needed: exactly 7
+      ['c', 'search'], // 6 spent
+      ['d', 'report/draft'],
+      ['e', 'report/draft'],
+      ['f', 'report'],
+      ['g', 'report'],
+      ['h', 'searching'],
+    ];
+    const handle = await start('labelled', labels, calls);
+    const result = (await handle.result()) as { left: { [label: string]: { spent: object; reserved: object } } };
+    expect(result).toMatchObject({
+      ended: ['done', 'done', 'search', 'done', 'report/draft', 'done', 'report', 'done'],
+      usage: { usdMicros: 15, calls: 5 },
+    });
+    expect(result.left['search']).toMatchObject({ spent: { usdMicros: 6, calls: 2 }, reserved: { usdMicros: 0 } });
+    expect(result.left['report']).toMatchObject({ spent: { calls: 2 }, reserved: { calls: 0 } });
+    expect(world.calls.map((c) => c.label)).toEqual(['search', 'search', 'report/draft', 'report', 'searching']);
   }));

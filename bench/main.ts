@@ -1,18 +1,21 @@
 /** `npm run bench`: measures, compares with a baseline of the same run, asserts nothing. */
 import { benchBudget } from './budget.ts';
+import { benchCredentials } from './credentials.ts';
 import { benchPolicy } from './policy.ts';
 import { benchSpine } from './spine.ts';
 
-const USAGE = `npm run bench -- [spine|budget|policy] [--kill] [--output json]
+const USAGE = `npm run bench -- [spine|budget|policy|credentials] [--kill] [--output json]
 
   spine    what governing a call costs beside a bare activity (default)
   budget   whether a tenant's budget holds under a thousand runs; --kill: workers die and runs are terminated meanwhile
   policy   what a decision and its guards cost
+  credentials  scrubbing a megabyte; the governed rate with payloads in clear and encrypted
 `;
 const BENCHES: { readonly [name: string]: (words: readonly string[]) => Promise<object> } = {
   spine: benchSpine,
   budget: benchBudget,
   policy: benchPolicy,
+  credentials: benchCredentials,
 };
 
 const words = process.argv.slice(2);

@@ -84,14 +84,14 @@ export interface SpineResult {
   readonly cpuMsPerGovernedCall: number;
 }
 
-export async function benchSpine(): Promise<SpineResult> {
+/** The stack that the loops run on: a tool with every guard, and the same work bare. */
+export function spineStack(): Promise<BenchStack> {
   const config = defineConfig({ tools: [tool, look], agents: [agent, talker], policies: './policies' });
-  const stack = await benchStack(
-    config,
-    POLICY,
-    { bareTool: ({ n }: { n: number }) => Promise.resolve({ n }) },
-    models,
-  );
+  return benchStack(config, POLICY, { bareTool: ({ n }: { n: number }) => Promise.resolve({ n }) }, models);
+}
+
+export async function benchSpine(): Promise<SpineResult> {
+  const stack = await spineStack();
   try {
     return await stack.run(() => measure(stack));
   } finally {
@@ -136,7 +136,7 @@ async function measure(stack: BenchStack): Promise<SpineResult> {
   };
 }
 
-interface Round {
+export interface Round {
   readonly perSecond: number;
   /** CPU of this process (worker and client), per call. */
   readonly cpuMs: number;
@@ -164,7 +164,8 @@ function start(stack: BenchStack, loop: Loop, calls: number) {
   });
 }
 
-async function throughput(stack: BenchStack, loop: Loop): Promise<Round> {
+/** Calls a second of many workflows side by side, and CPU a call. */
+export async function throughput(stack: BenchStack, loop: Loop): Promise<Round> {
   const handles = await Promise.all(Array.from({ length: WORKFLOWS }, () => start(stack, loop, CALLS)));
   await new Promise((resolve) => setTimeout(resolve, 1_000)); // all are open and wait
   const cpu = process.cpuUsage();

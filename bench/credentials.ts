@@ -1,0 +1,120 @@
+/**
+ * What keeping secrets costs: a megabyte scrubbed of twenty of them, and the governed rate with payloads in clear and
+ * encrypted, alternated on one stack; medians.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Worker, bundleWorkflowCode } from '@temporalio/worker';
+import { createActivities } from '../activities/index.ts';
+import { addPayloadKey, writePayloadKeys } from '../activities/payload-keys.ts';
+import { SecretSet } from '../activities/scrub.ts';
+import { dataConverterOf } from '../client/data-converter.ts';
+import { failureConverterPath, payloadConverterPath } from '../workflows/converter-path.ts';
+import { spineStack, throughput } from './spine.ts';
+import { median, say, type BenchStack } from './stack.ts';
+
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5);
+const SCRUBS = 50;
+const SECRETS = 20;
+
+export interface CredentialsResult {
+  /** Milliseconds for a text of 1 MB, five of the twenty secrets in it in several forms. */
+  readonly scrubMsP50: number;
+  readonly plainPerSecond: number;
+  readonly encryptedPerSecond: number;
+  /** Median over the rounds of what encryption takes away, in percent. */
+  readonly encryptionCostPercent: number;
+}
+
+export async function benchCredentials(): Promise<CredentialsResult> {
+  const scrubMsP50 = scrubbing();
+  const stack = await spineStack();
+  const folder = mkdtempSync(join(tmpdir(), 'actguard-bench-keys-'));
+  try {
+    const sealed = await sealedStack(stack, join(folder, 'keys.json'));
+    const rounds = await stack.run(() => sealed.run(() => compare(stack, sealed)));
+    await sealed.end();
+    return {
+      scrubMsP50: round(scrubMsP50),
+      plainPerSecond: round(median(rounds.map((r) => r.plain))),
+      encryptedPerSecond: round(median(rounds.map((r) => r.encrypted))),
+      encryptionCostPercent: round(median(rounds.map((r) => (1 - r.encrypted / r.plain) * 100))),
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+    await stack.end();
+  }
+}
+
+/** An output of the largest size that is kept, in base64, which is the hardest to tell from a secret. */
+function scrubbing(): number {
+  const known = new SecretSet();
+  const secrets = Array.from({ length: SECRETS }, () => `sk_test_${randomBytes(18).toString('base64url')}`);
+  for (const secret of secrets) known.add(secret);
+  const pad = (): string => randomBytes(150 * 1024).toString('base64');
+  const text = secrets
+    .slice(0, 5)
+    .map((secret, i) => pad() + (i % 2 === 0 ? secret : Buffer.from(`x${secret}y`).toString('base64')))
+    .join('\n');
+  const times = Array.from({ length: SCRUBS }, () => {
+    const before = performance.now();
+    known.text(text);
+    return performance.now() - before;
+  });
+  return median(times);
+}
+
+/** Another worker and client on the same servers, whose payloads are encrypted. */
+async function sealedStack(stack: BenchStack, keysFile: string): Promise<BenchStack> {
+  writePayloadKeys(keysFile, addPayloadKey([], null, false));
+  const dataConverter = dataConverterOf(keysFile);
+  const nativeConnection = await NativeConnection.connect({ address: stack.address });
+  const connection = await Connection.connect({ address: stack.address });
+  const taskQueue = 'bench-sealed';
+  const worker = await Worker.create({
+    connection: nativeConnection,
+    taskQueue,
+    workflowBundle: await bundleWorkflowCode({
+      workflowsPath: fileURLToPath(new URL('./workflows.ts', import.meta.url)),
+      payloadConverterPath,
+      failureConverterPath,
+      logger: new DefaultLogger('WARN'),
+    }),
+    dataConverter,
+    activities: createActivities(stack.deps),
+  });
+  return {
+    ...stack,
+    client: new Client({ connection, dataConverter }),
+    taskQueue,
+    run: (work) => worker.runUntil(work),
+    async end() {
+      await connection.close();
+      await nativeConnection.close();
+    },
+  };
+}
+
+async function compare(plain: BenchStack, sealed: BenchStack): Promise<{ plain: number; encrypted: number }[]> {
+  say('warming up');
+  for (const stack of [plain, sealed]) await throughput(stack, 'governedLoop');
+  const rounds: { plain: number; encrypted: number }[] = [];
+  for (let i = 1; i <= ROUNDS; i += 1) {
+    // who goes first takes turns: what the machine does meanwhile falls on both
+    const order = i % 2 === 0 ? [sealed, plain] : [plain, sealed];
+    const rates = new Map<BenchStack, number>();
+    for (const stack of order) rates.set(stack, (await throughput(stack, 'governedLoop')).perSecond);
+    const found = { plain: rates.get(plain) ?? NaN, encrypted: rates.get(sealed) ?? NaN };
+    rounds.push(found);
+    say(`round ${i} of ${ROUNDS}: in clear ${found.plain.toFixed(1)}/s, encrypted ${found.encrypted.toFixed(1)}/s`);
+  }
+  return rounds;
+}
+
+function round(value: number): number {
+  return Number(value.toFixed(2));
+}

@@ -81,7 +81,7 @@ export class SeenByRuns {
   }
 }
 
-function seenOf(row: StoredRow): Seen {
+function seenOf(row: Omit<StoredRow, 'id' | 'known'>): Seen {
   const tokens = new Set<string>();
   for (let at = 0; at < row.tokens.length; at += TOKEN_BYTES) {
     tokens.add(hashKey(row.tokens.subarray(at, at + TOKEN_BYTES)));
@@ -90,14 +90,30 @@ function seenOf(row: StoredRow): Seen {
   return { call: row.call, level: row.level, words: row.words, tokens, grams };
 }
 
+/** A stored row as it is judged with. */
+export function seenFrom(call: string, rows: readonly JsonObject[]): Seen[] {
+  const bytes = (value: Json | undefined): Uint8Array => Buffer.from(typeof value === 'string' ? value : '', 'base64');
+  return rows.map((row) => {
+    const { level, words } = row as unknown as Pick<StoredRow, 'level' | 'words'>;
+    return seenOf({ call, level, words, tokens: bytes(row['tokens']), grams: bytes(row['grams']) });
+  });
+}
+
+/** What judging a call needs: the agents, and what the run has seen. */
+export interface Sees {
+  readonly deps: Pick<CallShared['deps'], 'config'>;
+  readonly seen: Pick<SeenByRuns, 'of'>;
+}
+
 /** The provenance of a call that nobody has approved yet. @throws BACKEND_UNAVAILABLE */
 export async function provenanceOf(
-  shared: CallShared,
+  shared: Sees,
   grant: Grant,
   run: string,
   tool: Tool,
   args: JsonObject,
   facts: readonly LiveFact[],
+  nowMs = Date.now(),
 ): Promise<Provenance> {
   const house = houseOf(shared, grant);
   const targets = targetsOf(tool.manifest, args);
@@ -105,7 +121,7 @@ export async function provenanceOf(
   if (targets.length === 0 && texts.length === 0) return HARMLESS;
   const { request, salt, seed } = saltedRun(grant, run);
   const keyOf = (token: string): string => hashKey(tokenHash(salt, token));
-  const known: Known = { ...house, request, seed, keyOf, facts, nowMs: Date.now() };
+  const known: Known = { ...house, request, seed, keyOf, facts, nowMs };
   const judged = judgeProvenance(tool.manifest, targets, texts, known, null);
   if (judged) return judged;
   const seen = await shared.seen.of(run);
@@ -162,7 +178,7 @@ const NO_WORDS = wordsOf('');
 const houses = new WeakMap<Agent, House>();
 
 /** What the run's agent was made with: its author's words, the ids of its tools. */
-function houseOf({ deps }: CallShared, grant: Grant): House {
+function houseOf({ deps }: Sees, grant: Grant): House {
   const agent = deps.config.agents.find(({ name }) => name === grant.principal.agent);
   if (!agent) return { house: NO_WORDS, nouns: new Set(), secretive: true };
   const known = houses.get(agent);

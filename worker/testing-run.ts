@@ -17,10 +17,12 @@ import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS } from '../governance/limits.ts';
+import type { Provenance } from '../governance/provenance.ts';
 import { summarize } from '../governance/tool.ts';
 import * as step from '../workflows/governor-state.ts';
 import { noYes, unknownTool } from '../workflows/words.ts';
 import type { Memory } from './testing-memory.ts';
+import { TestProvenance } from './testing-provenance.ts';
 
 /** What the runs of one `guardsOf` share. */
 export interface Desk {
@@ -36,6 +38,8 @@ interface Asked {
   readonly tool: string;
   readonly args: Json;
   readonly gates: readonly string[];
+  /** Frozen while it waits. */
+  readonly provenance: Provenance;
 }
 
 /** A run; made by `guards.run()`. */
@@ -46,11 +50,18 @@ export class GuardedRun {
   readonly #principal: Principal;
   readonly #asked = new Map<string, Asked>();
   readonly #openedAtMs: number;
+  readonly #provenance: TestProvenance;
   #state: step.GovernorState;
 
   /** @internal */
-  constructor(desk: Desk, principal: Principal, tools: readonly Tool[], budget: WrittenLimit | undefined) {
+  constructor(
+    desk: Desk,
+    principal: Principal,
+    tools: readonly Tool[],
+    { budget, input = '' }: { readonly budget?: WrittenLimit | undefined; readonly input?: string | undefined },
+  ) {
     this.#desk = desk;
+    this.#provenance = new TestProvenance(desk.config, this.id, principal, input);
     this.#principal = principal;
     this.#openedAtMs = desk.now();
     const limit = { ...desk.config.runLimit, ...(budget === undefined ? {} : parseLimit(budget)) };
@@ -64,13 +75,13 @@ export class GuardedRun {
     const name = typeof tool === 'string' ? tool : tool.name;
     const seq = this.#state.seq + 1;
     this.#state = { ...this.#state, seq };
-    return (await this.#attempt(name, args as Json, `c${seq}`, [])) as CallResult<T>;
+    return (await this.#attempt(name, args as Json, `c${seq}`, null)) as CallResult<T>;
   }
 
   /** A person's yes to a pending call: everything is looked at again, then it runs (O3). */
   async approve<T = Json>(pending: CallResult<T>): Promise<CallResult<T>> {
-    const { tool, args, gates } = this.#answered(pending);
-    return (await this.#attempt(tool, args, pending.callId, gates)) as CallResult<T>;
+    const asked = this.#answered(pending);
+    return (await this.#attempt(asked.tool, asked.args, pending.callId, asked)) as CallResult<T>;
   }
 
   /** A person's no. */
@@ -91,7 +102,7 @@ export class GuardedRun {
     return step.usageOf(this.#state);
   }
 
-  async #attempt(name: string, raw: Json, callId: string, approved: readonly string[]): Promise<CallResult> {
+  async #attempt(name: string, raw: Json, callId: string, yes: Asked | null): Promise<CallResult> {
     const { policy, memory, now, config } = this.#desk;
     const denied = (denial: Denial): CallResult => ({ kind: 'denied', denial, callId });
     const summary = step.findTool(this.#state, name);
@@ -107,8 +118,20 @@ export class GuardedRun {
     const refusal = checkGuards(tool, args, facts, nowMs, (kind) => this.#provers(kind));
     if (refusal) return denied(refusal);
     const left = step.leftOf(this.#state);
+    const provenance = yes?.provenance ?? (await this.#provenance.judge(tool, args, facts, nowMs));
+    const approved = yes?.gates ?? [];
     const { decision, denial } = decidePolicy(policy, {
-      ...{ principal: this.#principal, run: this.id, tool: tool.manifest, args, facts, left, nowMs, approved },
+      ...{
+        principal: this.#principal,
+        run: this.id,
+        tool: tool.manifest,
+        args,
+        facts,
+        left,
+        nowMs,
+        approved,
+        provenance,
+      },
       callsSoFar: this.#state.seq - 1,
       openedAtMs: this.#openedAtMs,
     });
@@ -123,7 +146,7 @@ export class GuardedRun {
     const limited = memory.look(tool, subject, nowMs);
     if (limited) return denied(limited);
     if (decision.kind === 'ask') {
-      this.#asked.set(callId, { tool: tool.name, args: raw, gates: decision.gates });
+      this.#asked.set(callId, { tool: tool.name, args: raw, gates: decision.gates, provenance });
       return { kind: 'pending', callId, approvalId: callId };
     }
     const known = new SecretSet();
@@ -142,7 +165,8 @@ export class GuardedRun {
     this.#state = step.settleCall(this.#state, admission.reserved, spent);
     const provedAtMs = now();
     const expiresAtMs = provedAtMs + tool.manifest.facts.ttlMs;
-    const proved = verdict.facts.map((fact) => ({ ...fact, provedAtMs, expiresAtMs, call: callId }));
+    const traced = this.#provenance.note(callId, tool, args, verdict, provenance);
+    const proved = traced.map((fact) => ({ ...fact, provedAtMs, expiresAtMs, call: callId }));
     this.#state = step.learn(this.#state, proved, provedAtMs);
     return result;
   }

@@ -43,6 +43,8 @@ export interface GuardsOptions {
 /** For whom a run acts. */
 export interface RunOptions {
   readonly user?: string;
+  /** The user's request: what it names is vouched for (provenance). */
+  readonly input?: string;
   readonly tenant?: string;
   /** Default: the only agent of the configuration. */
   readonly agent?: string;
@@ -66,14 +68,14 @@ export function guardsOf(options: GuardsOptions): { run(of?: RunOptions): Guarde
   const policy = loadPolicies({ files, tools, agents: config.agents.map(({ name }) => name) });
   const desk: Desk = { config, policy, secrets: environmentSecrets(secrets), memory: new Memory(), now: clock };
   return {
-    run({ user = 'tester', tenant = DEFAULT_TENANT, agent, budget } = {}) {
+    run({ user = 'tester', tenant = DEFAULT_TENANT, agent, budget, input } = {}) {
       const name = agent ?? (config.agents.length === 1 ? config.agents[0]?.name : undefined);
       const found = config.agents.find((a) => a.name === name);
       if (!found) {
         const known = config.agents.map((a) => a.name).join(', ');
         throw new ActGuardError('NOT_FOUND', `there is no agent \`${name ?? ''}\``, { hint: `use one of: ${known}` });
       }
-      return new GuardedRun(desk, { tenant, user, agent: found.name }, found.tools, budget);
+      return new GuardedRun(desk, { tenant, user, agent: found.name }, found.tools, { budget, input });
     },
   };
 }

@@ -1,6 +1,8 @@
 /** The ledger entries of one call. Values never stand in an entry, only salted commitments; they lie beside it. */
 import { randomFillSync } from 'node:crypto';
+import { canonicalize } from '../governance/canonical.ts';
 import { commitment } from '../governance/digest.ts';
+import { MAX_ARGUMENT_BYTES } from '../governance/limits.ts';
 import { makeEntry, type EntryKind, type EntryRow } from '../governance/entry.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
@@ -68,6 +70,16 @@ export function committed(name: string, value: Json): { data: JsonObject; conten
   };
 }
 
+/** Arguments as an entry can keep them: what has no canonical form, or is too large, must not keep a denial from being recorded. */
+function keepable(args: Json): Json {
+  try {
+    if (Buffer.byteLength(canonicalize(args)) <= MAX_ARGUMENT_BYTES) return args;
+    return { notKept: 'too large' };
+  } catch {
+    return { notKept: 'no canonical JSON' };
+  }
+}
+
 /** A denial decided in the activity. The reason quotes arguments: it lies beside the entry. */
 export function deniedEntry(
   frame: CallFrame,
@@ -76,7 +88,7 @@ export function deniedEntry(
   more: JsonObject = {},
   kept: JsonObject = {},
 ): EntryRow {
-  const shown = committed('args', args);
+  const shown = committed('args', keepable(args));
   return callEntry(
     frame,
     'call.denied',

@@ -1,9 +1,24 @@
+import { randomUUID } from 'node:crypto';
+import { WithStartWorkflowOperation } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ChangeAccountResult } from '../../activities/account-types.ts';
+import { newAccount } from '../../governance/account.ts';
 import { makeBundle } from '../../worker/bundle.ts';
+import type { budgetAccount } from '../../workflows/index.ts';
+import { accountWorkflowIdOf } from '../../workflows/ids.ts';
 import { payloadConverterPath } from '../../workflows/converter-path.ts';
-import { approvalSignal, freezeSignal, stateQuery, thawSignal, type RunState } from '../../workflows/messages.ts';
+import {
+  accountQuery,
+  accountUpdate,
+  approvalSignal,
+  freezeSignal,
+  stateQuery,
+  thawSignal,
+  type AccountCommand,
+  type RunState,
+} from '../../workflows/messages.ts';
 import { keepHistory, recordedHistories } from '../support/histories.ts';
 import { asks, done, says, wants, withScript } from '../support/scripted.ts';
 import { devEnv } from '../support/temporal.ts';
@@ -29,7 +44,7 @@ test('there is a history of every shape', () => {
     recordedHistories()
       .map((h) => h.name)
       .sort(),
-  ).toEqual(['agent-run-ask-frozen', 'agent-run', 'session-calls', 'session-reservations'].sort());
+  ).toEqual(['agent-run-ask-frozen', 'agent-run', 'budget-account', 'session-calls', 'session-reservations'].sort());
 });
 
 test('a history of another order of things does not replay', async () => {
@@ -91,3 +106,40 @@ test('a run of today replays: ask, freeze, thaw, yes', () =>
       await keepHistory('agent-run-ask-frozen', handle);
     },
   ));
+
+test('an account of today replays: a limit, a refusal, a top-up that a run is told of', async () => {
+  const taskQueue = randomUUID();
+  const account = { tenant: 'acme', scope: 'tenant', value: 'acme' } as const;
+  const first = newAccount(account, { limit: { calls: 1 }, window: 'total', zone: 'UTC' });
+  let n = 0;
+  const worker = await Worker.create({
+    ...{ connection: env.nativeConnection, taskQueue, workflowBundle: bundle, dataConverter: { payloadConverterPath } },
+    activities: {
+      changeAccount: (): Promise<ChangeAccountResult> => {
+        n += 1;
+        if (n === 2) return Promise.resolve({ kind: 'rejected', code: 'CONFLICT', reason: 'below' });
+        const state = { ...first, version: n };
+        return Promise.resolve({ kind: 'changed', state, by: 'op', waiting: n === 3 ? ['actguard-run-gone'] : [] });
+      },
+    },
+  });
+  await worker.runUntil(async () => {
+    const workflowId = accountWorkflowIdOf(randomUUID());
+    const answers: string[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      const startWorkflowOperation = new WithStartWorkflowOperation<typeof budgetAccount>('budgetAccount', {
+        ...{ taskQueue, workflowId, workflowIdConflictPolicy: 'USE_EXISTING' },
+        args: [{ v: 1, account }],
+      });
+      const args: [AccountCommand] = [{ v: 1, envelope: {} }];
+      const update = { args, startWorkflowOperation };
+      answers.push((await env.client.workflow.executeUpdateWithStart(accountUpdate, update)).kind);
+    }
+    expect(answers).toEqual(['changed', 'rejected', 'changed']);
+    const handle = env.client.workflow.getHandle(workflowId);
+    expect(await handle.query(accountQuery)).toMatchObject({ version: 3 });
+    await handle.terminate('done');
+    await replay(await handle.fetchHistory());
+    await keepHistory('budget-account', handle);
+  });
+});

@@ -28,6 +28,8 @@ export interface ClaimRequest {
   readonly rate: { readonly bucket: string; readonly maxCalls: number; readonly periodMs: number } | null;
   readonly breaker: { readonly key: string; readonly resetMs: number } | null;
   readonly approval: string | null;
+  /** All it does is committed together with its outcome: an attempt without one did nothing. */
+  readonly transactional?: boolean;
   /** How long a finished key holds; null: for ever. */
   readonly keyTtlMs: number | null;
   /** A receiver that honours our key: for how long, and how long a request may be under way. */
@@ -186,7 +188,7 @@ export type OutcomeAnswer =
   | { kind: 'late'; state: CallState; result: StoredResult | null }
   | { kind: 'gone' };
 
-export async function writeOutcome(db: Database, request: OutcomeRequest): Promise<OutcomeAnswer> {
+export async function writeOutcome(db: Pick<Database, 'query'>, request: OutcomeRequest): Promise<OutcomeAnswer> {
   const [row] = await db.query<{ answer: OutcomeAnswer }>(OUTCOME, [pgJson(request)], 'outcome');
   return row?.answer ?? { kind: 'gone' };
 }

@@ -53,7 +53,6 @@ export async function verifyCommand(
   const { command, key } = verified.value;
   if (command.verb === 'freeze') return reject('a run is frozen by an unsigned signal');
   if (command.verb === 'limit') return reject('a run has no account: its budget is topped up');
-  if (command.verb === 'recover') return reject('the ledger is recovered, not a run');
   if (command.verb === 'activatePolicies') return reject('policies are activated for a tenant, not for a run');
 
   const entry = makeEntry({

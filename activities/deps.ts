@@ -14,7 +14,16 @@ import type { SecretSet } from './scrub.ts';
 export interface Database {
   /** `name`: prepared once per connection under this name; for statements that every call runs. */
   query<R>(text: string, values?: readonly unknown[], name?: string): Promise<R[]>;
+  /** A transaction on a connection of its own. */
+  begin(): Promise<OpenTransaction>;
   end(): Promise<void>;
+}
+
+/** An open transaction; ended once by either of its last two. */
+export interface OpenTransaction {
+  query<R>(text: string, values?: readonly unknown[], name?: string): Promise<R[]>;
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
 }
 
 /** What a decision is made from. Money is in integer cents inside policies (design, Policies). */

@@ -62,9 +62,10 @@ export function rateOf(tool: Tool, args: JsonObject, grant: Grant, input: CallTo
 }
 
 /** How long a finished effect is remembered here and at its receiver. */
-export function memoryOf({ manifest }: Tool): Pick<ClaimRequest, 'keyTtlMs' | 'receiver'> {
+export function memoryOf({ manifest }: Tool): Pick<ClaimRequest, 'transactional' | 'keyTtlMs' | 'receiver'> {
   const { idempotency, timeoutMs, settlesWithinMs } = manifest;
   return {
+    transactional: manifest.transactional === true,
     keyTtlMs: idempotency?.ttlMs ?? null,
     receiver: idempotency?.receiver
       ? { keyTtlMs: idempotency.receiver.keyTtlMs, withinMs: timeoutMs + settlesWithinMs }

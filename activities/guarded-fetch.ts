@@ -46,6 +46,8 @@ export interface GuardedFetchOptions {
   readonly credentials: readonly Credential[];
   /** The receiver's key header and its value, for writes whose receiver honours one. */
   readonly keyHeader: { readonly header: string; readonly value: string } | null;
+  /** A transactional tool: a request that could change something would not be undone with it. */
+  readonly readsOnly?: boolean;
   readonly signal: AbortSignal;
   /** Monotonic clock (`performance.now()`): nothing is written at or after this. */
   readonly notAfter: () => number;
@@ -68,6 +70,12 @@ export function guardedFetch(
     headers.delete('host');
     const request: Outgoing = { url, method: methodOf(init.method), headers, body: init.body ?? null };
     const uses = inject(request, options.credentials);
+    if (options.readsOnly && !isReadMethod(request.method)) {
+      throw new ActGuardError('FORBIDDEN', 'a transactional tool writes in ctx.transaction only', {
+        hint: 'read with ctx.fetch, write with ctx.transaction, or leave `transactional` out',
+        details: { host: url.host },
+      });
+    }
     if (options.keyHeader && !isReadMethod(request.method)) {
       headers.set(options.keyHeader.header, options.keyHeader.value);
     }

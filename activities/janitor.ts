@@ -35,6 +35,7 @@ interface LostClaim {
   readonly state: 'claimed' | 'retrying';
   readonly token: string;
   readonly mayHaveLanded: boolean;
+  readonly runStatus: string;
 }
 
 interface OpenRun {
@@ -62,6 +63,8 @@ async function loseClaims(shared: CallShared): Promise<number> {
   ]);
   let lost = 0;
   for (const { c: claim } of rows) {
+    // an attempt without an outcome did nothing: where its run lives, Temporal's next attempt does it
+    if (isTransactional(shared, claim) && claim.runStatus === 'open') continue;
     const [row] = await db.query<{ done: boolean }>('select actguard.lose_claim($1::jsonb) as done', [
       pgJson(lossOf(shared, claim)),
     ]);
@@ -70,8 +73,14 @@ async function loseClaims(shared: CallShared): Promise<number> {
   return lost;
 }
 
+function isTransactional(shared: CallShared, { tool }: LostClaim): boolean {
+  return shared.tools.get(tool)?.manifest.transactional === true;
+}
+
 function lossOf(shared: CallShared, claim: LostClaim): object {
-  const { run, call, seq, tool, tenant, mayHaveLanded } = claim;
+  const { run, call, seq, tool, tenant } = claim;
+  const transactional = isTransactional(shared, claim);
+  const mayHaveLanded = claim.mayHaveLanded && !transactional;
   const known = shared.tools.get(tool);
   const reason = `the worker that ran ${tool} is gone, and nobody saw what became of it`;
   const askable = (known?.manifest.idempotency?.receiver ?? null) !== null || known?.manifest.canReconcile === true;
@@ -91,6 +100,7 @@ function lossOf(shared: CallShared, claim: LostClaim): object {
     call,
     token: claim.token,
     from: claim.state,
+    transactional,
     state: mayHaveLanded ? 'unknown' : 'failed',
     question: { reason, needsPerson: !askable, askAgainMs: askable ? 0 : null },
     result: { kind: 'failed', ...(mayHaveLanded ? {} : { error }), spentMicros: 0, bytes: 0 },

@@ -1,7 +1,7 @@
 /** The one connection pool to Postgres. Trouble with the connection is BACKEND_UNAVAILABLE; other SQL errors pass unchanged. */
 import pg from 'pg';
 import { ActGuardError } from '../governance/errors.ts';
-import type { Database } from './deps.ts';
+import type { Database, OpenTransaction } from './deps.ts';
 
 /** A statement that takes longer than this is stuck, not slow: a claim is one round trip. */
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -59,6 +59,31 @@ export function connectDatabase(url: string, options: DatabaseOptions = {}): Dat
       } catch (error) {
         throw asUnavailable(error, where);
       }
+    },
+    async begin(): Promise<OpenTransaction> {
+      const unavailable = (error: unknown): never => {
+        throw asUnavailable(error, where);
+      };
+      const client = await pool.connect().catch(unavailable);
+      await client.query('begin').catch((error: unknown) => {
+        client.release(true);
+        return unavailable(error);
+      });
+      const endWith = async (last: 'commit' | 'rollback'): Promise<void> => {
+        try {
+          await client.query(last);
+          client.release();
+        } catch (error) {
+          client.release(true); // its connection ends, and with it the transaction
+          unavailable(error);
+        }
+      };
+      return {
+        query: (text, values = []) =>
+          client.query({ text, values: [...values] }).then(({ rows }) => rows as never, unavailable),
+        commit: () => endWith('commit'),
+        rollback: () => endWith('rollback'),
+      };
     },
     end: () => (ended ??= pool.end()),
   };

@@ -12,6 +12,7 @@ import { boundedProgress } from './progress.ts';
 import { reconcileCall } from './reconcile.ts';
 import { recordReveal } from './reveal.ts';
 import { withSecondNet } from './second-net.ts';
+import { AttemptTransaction } from './transaction.ts';
 import { runTool, type Ran } from './run-tool.ts';
 import { finish, writeRetry, type Finding } from './settle.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
@@ -28,6 +29,7 @@ export async function runClaimed(
   info: CallInfo,
   input: CallToolInput,
 ): Promise<CallToolResult> {
+  const transaction = new AttemptTransaction(shared.deps.db);
   const attempt = (tool = prepared.tool): Promise<Ran> =>
     runTool({
       tool,
@@ -39,6 +41,7 @@ export async function runClaimed(
       known: shared.secrets,
       recordReveal: (name) => recordReveal(shared.deps, prepared.frame, name, claimed.attempts),
       claimAskedAt,
+      transaction,
       renew: () => renewClaim(shared.deps.db, input.run, input.call, prepared.claim.token, LEASE_MS),
       heartbeat: (progress) =>
         info.heartbeat(progress === undefined ? undefined : boundedProgress(progress, shared.secrets)),
@@ -51,8 +54,8 @@ export async function runClaimed(
         ),
     });
   const finding = claimed.sends
-    ? await send(shared, prepared, claimed, attempt)
-    : await reconcileCall(shared, prepared, claimed, attempt);
+    ? await send(shared, prepared, claimed, attempt, transaction)
+    : await reconcileCall(shared, prepared, claimed, attempt).finally(() => transaction.rollback());
   if (finding === 'not-started') {
     await writeRetry(shared, prepared, claimed, null, info);
     throw retryLater('the claim ran out before the tool began', 1);
@@ -71,10 +74,17 @@ async function send(
   prepared: Prepared,
   claimed: Claimed,
   run: () => Promise<Ran>,
+  transaction: AttemptTransaction,
 ): Promise<Finding | 'not-started'> {
   const attempt = await run();
   if (attempt.kind === 'not-started') return 'not-started';
-  const own = judge(prepared.tool, attempt, await withSecondNet(shared.secrets, attempt));
+  let own = judge(prepared.tool, attempt, await withSecondNet(shared.secrets, attempt));
+  if (own.state !== 'succeeded') {
+    await transaction.rollback();
+    // what was only in the transaction did not happen, however the attempt ended
+    const onlyThere = (transaction.used || prepared.tool.manifest.transactional) && 'trace' in attempt;
+    if (onlyThere && attempt.trace.nothingLeft) own = { ...own, state: 'failed', spentMicros: 0 };
+  }
   const state = withEarlier(own.state, claimed.mayHaveLanded);
   const verdict: Verdict =
     state === own.state
@@ -91,6 +101,7 @@ async function send(
     landed: own.state === 'failed' ? 'no' : 'maybe',
     said: 'nothing',
     uses: attempt.uses,
+    transaction: await transaction.close(),
   };
 }
 

@@ -9,6 +9,7 @@ import type { SecretUse } from './inject.ts';
 import type { Network } from './network.ts';
 import { revealer } from './reveal.ts';
 import type { SecretSet } from './scrub.ts';
+import type { AttemptTransaction } from './transaction.ts';
 import { watching, type Watched } from './watch-sockets.ts';
 
 /** How an attempt ended. */
@@ -49,6 +50,8 @@ export interface AttemptOptions {
   readonly claimAskedAt: number;
   /** Renews the lease on the database's clock. */
   readonly renew: () => Promise<Renewal>;
+  /** Where `ctx.transaction` writes. */
+  readonly transaction: AttemptTransaction;
   readonly heartbeat: (progress?: Json) => void;
   /** Temporal's cancellation. */
   readonly cancelled: AbortSignal;
@@ -73,6 +76,7 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
     idempotencyKey: options.idempotencyKey,
     reveal: revealer(options.credentials, own, options.recordReveal),
     fetch: guardedFetch({
+      readsOnly: tool.manifest.transactional === true,
       network: options.network,
       known: options.known,
       credentials: options.credentials,
@@ -82,6 +86,7 @@ export async function runTool(options: AttemptOptions): Promise<Ran> {
       notAfter: () => (finished ? 0 : leaseEndsAt),
       traffic,
     }),
+    transaction: options.transaction.run,
     progress: (data) => {
       progress = data;
       options.heartbeat(data);

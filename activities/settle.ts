@@ -1,7 +1,7 @@
 /** How a call's attempt is recorded: its outcome, its question, and what comes too late. */
 import type { Fact } from '../governance/call.ts';
 import { askAgainMs } from '../governance/effect.ts';
-import type { CallError } from '../governance/errors.ts';
+import { isActGuardError, type CallError } from '../governance/errors.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { JsonObject, Json } from '../governance/json.ts';
 import { OUTCOME_AGAIN_WITHIN_MS } from '../governance/limits.ts';
@@ -17,7 +17,9 @@ import {
   type StoredResult,
 } from './claim.ts';
 import { retryLater } from './failures.ts';
-import type { Verdict } from './judge.ts';
+import { judge, type Verdict } from './judge.ts';
+import { commitWith } from './transaction.ts';
+import type { OpenTransaction } from './deps.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { outcomeProvenance } from './outcome-provenance.ts';
 import { freezeOverrun } from './overrun.ts';
@@ -39,6 +41,8 @@ export interface Finding {
   readonly said: 'cannot-say' | 'nothing';
   /** Secrets that went out with it. */
   readonly uses: readonly SecretUse[];
+  /** What the tool did in `ctx.transaction`, not committed yet. */
+  readonly transaction?: OpenTransaction | null;
 }
 
 const AGAIN_AFTER_MS = 500;
@@ -61,8 +65,21 @@ export async function finish(
   const { stored, entry } = outcomeEntry(prepared, claimed, finding, traced.facts);
   const outcome = outcomeOf(prepared, finding, verdict.state, stored);
   const request = { ...outcome, question, provenance: traced.rows, entries: [entry] };
-  const answer = await persistently(info, () => writeOutcome(shared.deps.db, request));
-  if (answer.kind === 'late') return late(shared, prepared, request, answer, info);
+  const open = finding.transaction ?? null;
+  let answer: OutcomeAnswer;
+  try {
+    answer = open
+      ? await commitWith(open, (db) => writeOutcome(db, request))
+      : await persistently(info, () => writeOutcome(shared.deps.db, request));
+  } catch (error) {
+    if (!open || (isActGuardError(error) && error.code === 'BACKEND_UNAVAILABLE')) throw error;
+    return finish(shared, prepared, claimed, brokenTransaction(shared, prepared, finding, error), info);
+  }
+  if (answer.kind === 'late') {
+    // undone: this attempt did nothing
+    const undone = open ? { ...request, state: 'failed' as const, landed: 'no' as const } : request;
+    return late(shared, prepared, undone, answer, info);
+  }
   const told = answer.kind === 'ok' ? await reportMarks(shared.deps, answer.marks) : [];
   const notices = noticesOf([...overran, ...told]);
   if (verdict.state === 'unknown') return { ...unknownResult(verdict, question), ...notices };
@@ -70,6 +87,13 @@ export async function finish(
     ...doneResult(stored ?? { kind: 'done', output: null, spentMicros: 0, bytes: 4 }, prepared, null),
     ...notices,
   };
+}
+
+/** The tool swallowed a statement that broke its transaction: nothing of it was committed. */
+function brokenTransaction(shared: CallShared, prepared: Prepared, finding: Finding, error: unknown): Finding {
+  const trace = { nothingLeft: true, usedOther: false, onlyStatus: null };
+  const verdict = judge(prepared.tool, { kind: 'threw', error, trace }, shared.secrets);
+  return { ...finding, verdict, landed: 'no', transaction: null };
 }
 
 /** Records an attempt that is followed by another one. `null`: it did not even begin. */

@@ -21,7 +21,7 @@ const OPTIONS = [
   ...['name', 'description', 'effect', 'reach', 'inputSchema', 'outputSchema', 'execute', 'describe', 'timeout'],
   ...['settlesWithin', 'retry', 'maxCallsPerRun', 'rateLimit', 'circuitBreaker', 'rules', 'proves', 'provesKinds'],
   ...['requires', 'facts', 'idempotency', 'repeatable', 'definiteStatuses', 'reconcile', 'cost', 'credentials'],
-  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust', 'mailFields', 'tags'],
+  ...['classify', 'outputTrust', 'private', 'declassify', 'argumentTrust', 'mailFields', 'tags', 'transactional'],
 ];
 /** Options of guards.md that nothing enforces yet: accepting one would be a promise that is not kept. */
 const NOT_YET = ['undo'];
@@ -145,6 +145,7 @@ function buildManifest(
     trust: checkTrust(checks, given, fields, output),
     idempotency,
     repeatable: checks.boolean('repeatable', given.repeatable, false),
+    ...(checks.boolean('transactional', given.transactional, false) ? { transactional: true as const } : {}),
     cost: guards.checkCost(checks, given.cost),
     definiteStatuses: guards.checkStatuses(checks, given.definiteStatuses),
     credentials: Object.keys(code.credentials).sort(),

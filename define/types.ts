@@ -36,6 +36,15 @@ export interface ToolContext {
    * the call is unknown then (EX4). @throws CREDENTIAL_MISSING for a name the tool has not, FORBIDDEN without `reveal`
    */
   readonly reveal: (localName: string) => Promise<string>;
+  /**
+   * Statements in the user's own tables of ActGuard's database, as the role `actguard_worker` (grant it what they need):
+   * committed together with the call's outcome, or not at all. Values as `$1`, `$2` …
+   */
+  readonly transaction: <T>(
+    work: (
+      sql: (text: string, values?: readonly Json[]) => Promise<readonly { readonly [column: string]: unknown }[]>,
+    ) => Promise<T>,
+  ) => Promise<T>;
   /** Says how far a long tool has come: plain JSON of at most 4 KB, shown in the Temporal UI, scrubbed. */
   readonly progress: (data: Json) => void;
   /** A line for the worker's log, scrubbed. */
@@ -105,6 +114,8 @@ export interface ToolOptions<I extends z.ZodObject, O extends z.ZodType> {
     readonly receiver?: { readonly header: string; readonly keyTtl?: Duration };
   };
   readonly repeatable?: boolean;
+  /** All it does, it does in `ctx.transaction`: it is never unknown. `ctx.fetch` reads only. */
+  readonly transactional?: boolean;
   readonly definiteStatuses?: readonly number[];
   readonly reconcile?: (args: z.output<I>, ctx: ToolContext) => Promise<Reconciled>;
   readonly cost?:

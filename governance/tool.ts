@@ -99,6 +99,8 @@ export interface ToolManifest {
   readonly trust: TrustOptions;
   readonly idempotency: IdempotencyOptions | null;
   readonly repeatable: boolean;
+  /** All it does is committed together with its outcome. */
+  readonly transactional?: true;
   /** Worst case in micro-dollars; `fixed`: it is also the price. */
   readonly cost: { readonly worstMicros: number; readonly fixed: boolean } | null;
   readonly definiteStatuses: readonly number[];

@@ -8,13 +8,14 @@ import { judge } from '../activities/judge.ts';
 import { networkOf } from '../activities/network.ts';
 import { runTool } from '../activities/run-tool.ts';
 import { SecretSet } from '../activities/scrub.ts';
+import { AttemptTransaction } from '../activities/transaction.ts';
 import type { CallToolInput } from '../activities/types.ts';
 import type { Config, Tool } from '../define/types.ts';
 import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
 import type { CallResult, Fact, Principal, Usage } from '../governance/call.ts';
 import { deny } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
-import { isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
+import { ActGuardError, isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS } from '../governance/limits.ts';
 import type { Provenance } from '../governance/provenance.ts';
@@ -186,6 +187,7 @@ export class GuardedRun {
       network: networkOf(this.#desk.config, true),
       recordReveal: () => Promise.resolve(),
       claimAskedAt: performance.now(),
+      transaction: new AttemptTransaction({ begin: () => Promise.reject(noDatabase()) }),
       renew: () => Promise.resolve('held'),
       heartbeat: () => undefined,
       cancelled: new AbortController().signal,
@@ -211,4 +213,10 @@ export class GuardedRun {
     this.#asked.delete(callId);
     return asked;
   }
+}
+
+function noDatabase(): ActGuardError {
+  return new ActGuardError('BACKEND_UNAVAILABLE', 'a run in memory has no database for ctx.transaction', {
+    hint: 'test such a tool on the dev stack',
+  });
 }

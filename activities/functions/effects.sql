@@ -10,7 +10,7 @@ begin
   select * into own from calls where run = p->>'run' and call = p->>'call' for update;
   v_open := own.fate_open;
   v_last := own.last_send_at;
-  if own.state = 'claimed' and own.sends and own.effect = 'write' then
+  if own.state = 'claimed' and own.sends and own.effect = 'write' and not coalesce((p->>'transactional')::boolean, false) then
     if own.token <> all (v_open) then v_open := v_open || own.token; end if;
     -- whoever held it compares its own clock with this lease before each request
     v_last := greatest(v_last, own.lease_until);

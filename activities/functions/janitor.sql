@@ -6,7 +6,7 @@ create or replace function actguard.lost_claims(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('run', c.run, 'call', c.call, 'seq', c.seq, 'tool', c.tool, 'tenant', c.tenant, 'effect', c.effect,
     'state', c.state, 'token', c.token, 'user', r.user_id, 'agent', r.agent, 'mayHaveLanded',
-    c.effect = 'write' and ((c.state = 'claimed' and c.sends) or cardinality(c.fate_open) > 0), 'claimedAtMs', ms(c.claimed_at))
+    c.effect = 'write' and ((c.state = 'claimed' and c.sends) or cardinality(c.fate_open) > 0), 'runStatus', r.status)
   from calls c join runs r on r.run = c.run
   where c.state in ('claimed', 'retrying') and c.lease_until < clock_timestamp() - ms_interval((p->>'graceMs')::bigint)
     and (c.state = 'claimed' and c.effect = 'write' or r.status <> 'open' or c.lease_until < clock_timestamp() - interval '1 day')
@@ -23,7 +23,8 @@ begin
   v_now := clock_timestamp();
   if not found or c.token <> p->>'token' or c.state <> p->>'from' or c.lease_until > v_now then return false; end if;
   v_open := c.fate_open;
-  if c.effect = 'write' and c.state = 'claimed' and c.sends and c.token <> all (v_open) then v_open := v_open || c.token; end if;
+  if c.effect = 'write' and c.state = 'claimed' and c.sends and c.token <> all (v_open)
+    and not coalesce((p->>'transactional')::boolean, false) then v_open := v_open || c.token; end if;
   if not v_unknown and cardinality(v_open) > 0 then return false; end if;
   update calls set state = p->>'state', finished_at = v_now, fate_open = v_open, result = p->'result',
     last_send_at = case when cardinality(v_open) > 0 then greatest(c.last_send_at, case when c.sends then c.lease_until end) end,

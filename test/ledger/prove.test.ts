@@ -1,0 +1,161 @@
+/** P6: proofs of calls that really ran: autonomous, approved, denied, repeated; and the audit of all of them. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { z } from 'zod';
+import { signatureChecks, verifySignature } from '../../activities/signatures.ts';
+import { makeAnswer, readApproval, sendAnswer } from '../../client/approvals.ts';
+import { devApprover } from '../../client/dev-approver.ts';
+import { auditLedger } from '../../client/ledger-audit.ts';
+import { proveCall } from '../../client/ledger-export.ts';
+import { readCallProof } from '../../client/ledger-verify.ts';
+import { atMost, defineTool } from '../../define/index.ts';
+import { type CallProof, verifyCallProof } from '../../governance/call-proof.ts';
+import type { Evidence } from '../../governance/ledger-verify.ts';
+import { noteKeyText } from '../../governance/note.ts';
+import { signerOf } from '../support/ledger.ts';
+import { noteKey } from '../support/note-keys.ts';
+import { type Platform, platform } from '../support/platform.ts';
+import { tlogverify } from '../support/tlogverify.ts';
+
+const log = noteKey('log.test');
+const WAIT = { timeout: 30_000, interval: 200 };
+const POLICY = `@id("all") permit (principal, action, resource);
+@id("big") @gate("approval") @roles("owner") @quorum("1")
+forbid (principal, action == Action::"gifts.send", resource)
+when { context.args.cents > 1000 } unless { context.approved.contains(Gate::"big") };\n`;
+const send = defineTool({
+  name: 'gifts.send',
+  description: 'Send a gift',
+  effect: 'write',
+  inputSchema: z.strictObject({ name: z.string(), cents: z.int() }),
+  rules: { cents: atMost(5_000) },
+  execute: ({ cents }) => Promise.resolve({ sent: cents }),
+});
+
+let at: Platform;
+let folder: string;
+let run: string;
+let approver: ReturnType<typeof devApprover>;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'actguard-prove-'));
+  at = await platform({ tools: [send], policy: POLICY, sealing: { signers: [signerOf(log)], witnesses: [] } });
+  approver = devApprover(at.directory, userInfo().username, Date.now());
+  const session = await at.actguard.session({ id: 'gifts', agent: 'desk', user: 'alice', tenant: 'acme' });
+  run = session.run;
+  const call = (callId: string, name: string, cents: number) => session.call('gifts.send', { name, cents }, { callId });
+  expect(await call('small', 'bob', 100)).toMatchObject({ kind: 'done' });
+  expect(await call('huge', 'bob', 9_000)).toMatchObject({ kind: 'denied' });
+  expect(await call('again', 'bob', 100)).toMatchObject({ kind: 'denied', denial: { code: 'DUPLICATE_EFFECT' } });
+  const asked = call('big', 'carol', 2_000);
+  await vi.waitFor(
+    async () => expect(await (async () => (await at.actguard.run(run).state()).openAsks.length)()).toBe(1),
+    WAIT,
+  );
+  const [ask] = (await at.actguard.run(run).state()).openAsks;
+  const { request } = await readApproval(at.db, ask?.approvalId ?? '');
+  const answer = makeAnswer(request, 'approve', approver.approver, Date.now());
+  await sendAnswer(at.actguard.client, request, answer);
+  const first = await asked;
+  if (first.kind === 'pending')
+    await vi.waitFor(async () => expect(await (async () => (await session.outcome('big'))?.kind)()).toBe('done'), WAIT);
+  await session.close();
+  const waiting = async (): Promise<number> => {
+    const [row] = await at.db.query<{ w: { count: number } }>('select actguard.ledger_waiting() as w');
+    return row?.w.count ?? -1;
+  };
+  const closed = async (): Promise<number> =>
+    (await at.db.query(`select 1 from actguard.entries where run = $1 and kind = 'run.closed'`, [run])).length;
+  await vi.waitFor(async () => expect(await closed()).toBe(1), WAIT);
+  await vi.waitFor(async () => expect(await waiting()).toBe(0), WAIT);
+});
+afterAll(async () => {
+  await at?.end();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const evidence: Evidence = { keys: [log.key], witness: null, checkpoint: null, verify: verifySignature };
+const trust = () => ({ roots: [approver.rootKeyId], dev: true, passkeys: null, checks: signatureChecks });
+
+test('P6: a call that a policy allowed is proven autonomous, one that a person allowed proven approved, by whom', async () => {
+  const small = await proveCall(at.db, run, 'small');
+  expect(verifyCallProof(small, evidence, trust())).toMatchObject({
+    integrity: 'valid',
+    authorization: 'autonomous',
+    tool: 'gifts.send',
+    approvedBy: [],
+    outcome: ['call.succeeded'],
+  });
+  const file = join(folder, 'big.json');
+  writeFileSync(file, `${JSON.stringify(await proveCall(at.db, run, 'big'))}\n`);
+  const big = (await readCallProof(file)) as CallProof;
+  expect(verifyCallProof(big, evidence, trust())).toMatchObject({
+    integrity: 'valid',
+    problems: [],
+    authorization: 'approved',
+    approvedBy: [approver.approver.person],
+    outcome: ['call.succeeded'],
+  });
+  expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(1);
+  const huge = await proveCall(at.db, run, 'huge');
+  expect(verifyCallProof(huge, evidence, trust())).toMatchObject({ integrity: 'valid', authorization: 'refused' });
+});
+
+test('P6: an independent verifier takes every inclusion proof of the run', async () => {
+  const proofs = [];
+  for (const call of ['small', 'huge', 'big']) {
+    for (const { body, proof } of (await proveCall(at.db, run, call)).entries) {
+      proofs.push({ proof, leaf_data: Buffer.from(body).toString('base64') });
+    }
+  }
+  const [result] = tlogverify([{ origin: 'log.test', vkeys: [noteKeyText(log.key)], tlog_proofs: proofs }]);
+  expect(proofs.length).toBeGreaterThan(8);
+  expect(result?.checks.filter((check) => !check.ok)).toEqual([]);
+});
+
+test('P6: a proof that is changed, of other roots, without its yes or without the key is refused', async () => {
+  const big = await proveCall(at.db, run, 'big');
+  const entries = (
+    change: (kind: string, e: CallProof['entries'][number]) => CallProof['entries'][number] | null,
+  ): CallProof => ({
+    ...big,
+    entries: big.entries.flatMap((e) => change((JSON.parse(e.body) as { kind: string }).kind, e) ?? []),
+  });
+  const verdict = (proof: CallProof, roots = [approver.rootKeyId], more: Partial<Evidence> = {}) =>
+    verifyCallProof(proof, { ...evidence, ...more }, { ...trust(), roots }).integrity;
+  expect(verdict(entries((_kind, e) => e))).toBe('valid');
+  expect(verdict(big, [])).toBe('invalid');
+  expect(verdict(big, ['00'.repeat(32)])).toBe('invalid');
+  expect(verdict(big, [approver.rootKeyId], { keys: [noteKey('log.test', 'log', 'another').key] })).toBe('invalid');
+  expect(verdict({ ...big, call: 'small' })).toBe('invalid');
+  expect(verdict(entries((kind, e) => (kind === 'approval.answered' ? null : e)))).toBe('invalid');
+  expect(verdict(entries((kind, e) => (kind === 'key.enrolled' ? null : e)))).toBe('invalid');
+  expect(
+    verdict(
+      entries((kind, e) =>
+        kind === 'call.started' ? { ...e, body: e.body.replace('2000', '2001').replace('approved', 'autonomous') } : e,
+      ),
+    ),
+  ).toBe('invalid');
+  expect(verdict(entries((kind, e) => (kind === 'approval.answered' ? { ...e, content: { envelope: 'x' } } : e)))).toBe(
+    'invalid',
+  );
+});
+
+test('P6 P1: the audit of real runs is valid and complete, and names the call whose entry is missing', async () => {
+  const look = () => auditLedger(at.db, { keys: [log.key], witness: null, tripwire: null });
+  expect(await look()).toMatchObject({
+    integrity: 'valid',
+    problems: [],
+    completeness: 'complete',
+    missing: [],
+    waiting: 0,
+  });
+  await at.db.query(
+    `insert into actguard.calls select (jsonb_populate_record(c, '{"call":"smuggled","key_hash":null}')).* from actguard.calls c where call = 'small'`,
+  );
+  const after = await look();
+  expect(after).toMatchObject({ integrity: 'valid', completeness: 'incomplete' });
+  expect(after.missing).toEqual([`run ${run}: call smuggled was made, the ledger has no start of it`]);
+});

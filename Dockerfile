@@ -19,7 +19,8 @@ RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
 COPY --from=build /app/dist ./dist
 COPY bin ./bin
 # your configuration is mounted at /app/config: from there its imports find /app/node_modules
-RUN mkdir config
+# a witness keeps its memory in a volume there
+RUN mkdir config /memory && chown node /memory
 USER node
 # SIGTERM stops polling and lets tools finish: give it the longest tool timeout + 10 s (stop_grace_period)
 STOPSIGNAL SIGTERM

@@ -1,19 +1,22 @@
 /** `npm run bench`: measures, compares with a baseline of the same run, asserts nothing. */
 import { benchBudget } from './budget.ts';
 import { benchCredentials } from './credentials.ts';
+import { benchLedger } from './ledger.ts';
 import { benchPolicy } from './policy.ts';
 import { benchSpine } from './spine.ts';
 
-const USAGE = `npm run bench -- [spine|budget|policy|credentials] [--kill] [--output json]
+const USAGE = `npm run bench -- [spine|budget|ledger|policy|credentials] [--kill] [--output json]
 
   spine    what governing a call costs beside a bare activity (default)
   budget   whether a tenant's budget holds under a thousand runs; --kill: workers die and runs are terminated meanwhile
+  ledger   writing, sealing, proving and verifying entries beside bare inserts of the same bytes
   policy   what a decision and its guards cost
   credentials  scrubbing a megabyte; the governed rate with payloads in clear and encrypted
 `;
 const BENCHES: { readonly [name: string]: (words: readonly string[]) => Promise<object> } = {
   spine: benchSpine,
   budget: benchBudget,
+  ledger: benchLedger,
   policy: benchPolicy,
   credentials: benchCredentials,
 };

@@ -4,6 +4,21 @@ create or replace function actguard.append_entries(p_entries jsonb) returns void
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare e jsonb; new_id bigint;
 begin
+  if jsonb_array_length(p_entries) > 8 then -- many at once: one statement for all of them; for a few, a loop is cheaper
+    with given as materialized (select value as g, n from jsonb_array_elements(p_entries) with ordinality as t (value, n)),
+    kept as (
+      insert into entries (tenant, run, key, kind, seq, call, body)
+      select g->>'tenant', coalesce(g->>'run', ''), g->>'key', g->>'kind', (g->>'seq')::int, g->>'call', convert_to(g->>'body', 'UTF8')
+      from given order by n
+      on conflict (run, tenant, key) do nothing returning id, run, tenant, key
+    ),
+    waits as (insert into ledger_pending (entry_id) select id from kept)
+    insert into entry_contents (entry_id, content)
+    select k.id, g->'content' from given
+    join kept k on k.run = coalesce(g->>'run', '') and k.tenant = g->>'tenant' and k.key = g->>'key'
+    where jsonb_typeof(g->'content') = 'object' order by n on conflict (entry_id) do nothing;
+    return;
+  end if;
   for e in select value from jsonb_array_elements(p_entries) loop
     -- one statement: the entry and its place among those that wait to be sealed
     with kept as (

@@ -237,6 +237,24 @@ test.each([
   expect(looked.kind === 'broken' ? looked.trouble.reason : '').toContain(reason);
 });
 
+test.each([3, 40])(
+  'P1 P6: %i entries at once: each once, in order, its content beside it, all waiting to be sealed',
+  async (count) => {
+    const content = { argsSalt: 'x' };
+    await appendEntries(database.db, count, 0, { content });
+    await appendEntries(database.db, count + 2, 0, { content: { argsSalt: 'written twice' } });
+    const rows = await database.db.query<{ key: string; content: object; waits: boolean }>(
+      `select e.key, c.content, p.entry_id is not null as waits from actguard.entries e
+     left join actguard.entry_contents c on c.entry_id = e.id left join actguard.ledger_pending p on p.entry_id = e.id order by e.id`,
+    );
+    expect(rows.map((r) => r.key)).toEqual(Array.from({ length: count + 2 }, (_, i) => `t:${i}`));
+    expect(rows.every((r) => r.waits)).toBe(true);
+    expect(rows.map((r) => r.content)).toEqual(
+      rows.map((_, i) => (i < count ? content : { argsSalt: 'written twice' })),
+    );
+  },
+);
+
 test('P6: workers cannot seal, the sealer can do nothing else', async () => {
   const worker = connectDatabase(database.url, { role: WORKER_ROLE, max: 1 });
   ended.unshift(() => worker.end());

@@ -1,7 +1,7 @@
 /** `actguard policy push|activate|rollback|shadow|list`: sets in the database, and which of them decides where. */
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import { ActGuardError, throwIfProblems } from '../../governance/errors.ts';
+import { ActGuardError, type Problem, throwIfProblems } from '../../governance/errors.ts';
 import { EVERY_TENANT } from '../../governance/freeze.ts';
 import type { Json } from '../../governance/json.ts';
 import type { PolicyRole, PolicyTarget } from '../../governance/policy-activation.ts';
@@ -34,7 +34,10 @@ export function registerActive(policy: Command, io: Io): void {
     .description('check the policies against your tools and store them under their digest; they decide nothing yet')
     .argument('[dir]', 'folder of *.cedar files; default: `policies` of your config')
     .option('--config <file>', 'your actguard.config.ts; default: found from here upwards')
-    .action((directory: string | undefined, options: { config?: string }) => push(io, directory, options.config));
+    .option('--anyway', 'also when your tools no longer fit a set that is active: this one will replace it')
+    .action((directory: string | undefined, options: { config?: string; anyway?: boolean }) =>
+      push(io, directory, options),
+    );
   signing(policy.command('activate'), 'let a pushed set decide: before the next call anywhere, without a restart')
     .argument('<digest>', 'of `policy push`; its first 8 digits are enough')
     .action((digest: string, flags: Flags) =>
@@ -76,39 +79,40 @@ function signing(command: Command, description: string): Command {
     .option('--key <file>', 'your key; default: the key of the dev stack');
 }
 
-async function push(io: Io, directory: string | undefined, configPath: string | undefined): Promise<void> {
+async function push(
+  io: Io,
+  directory: string | undefined,
+  flags: { config?: string; anyway?: boolean },
+): Promise<void> {
   const { checkPolicies, checkStored } = await import('../../worker/policy.ts');
-  const place = configPath === undefined ? {} : { configPath };
+  const place = flags.config === undefined ? {} : { configPath: flags.config };
   const { files, policies } = await checkPolicies({ ...place, ...(directory === undefined ? {} : { directory }) });
   await connected(io, async ({ db }) => {
     const { digest } = policies;
-    const stored = await pushPolicies(db, { digest, files }, `local:${userInfo().username}`);
     const { activations } = await listPolicies(db, null);
     const active = activations.filter((a) => a.active && a.role === 'enforced' && a.digest !== digest);
     const sets = await Promise.all(active.map((a) => storedPolicies(db, a.digest ?? '')));
-    const broken = [
-      ...(await checkStored(
-        place,
-        sets.filter((set) => set !== null),
-      )),
-    ].filter(([, found]) => found.length > 0);
-    io.json({ digest, stored, policies: policies.policies.length, broken: broken.map(([set]) => set) });
+    const checked = await checkStored(
+      place,
+      sets.filter((set) => set !== null),
+    );
+    const problems = [...checked].flatMap(([set, found]) => brokenSet(set, found, activations));
+    if (flags.anyway !== true) throwIfProblems(problems, 'policies that are active, with these tools');
+    const stored = await pushPolicies(db, { digest, files }, `local:${userInfo().username}`);
+    io.json({ digest, stored, policies: policies.policies.length });
     io.line(`${stored === 'again' ? 'known      ' : 'pushed     '}${digest}`);
     io.line(`activate it with: actguard policy activate ${digest.slice(0, 12)} --tenant TENANT --reason "..."`);
-    for (const [set, problems] of broken) warnBroken(io, set, problems, activations);
   });
 }
 
 /** Tools that changed under an active set: workers with these tools would not start. */
-function warnBroken(
-  io: Io,
-  set: string,
-  problems: Parameters<typeof throwIfProblems>[0],
-  all: readonly ListedActivation[],
-): void {
+function brokenSet(set: string, problems: readonly Problem[], all: readonly ListedActivation[]): Problem[] {
   const where = all.filter((a) => a.active && a.digest === set).map((a) => placeOf(a.tenant));
-  io.progress(`the set ${set.slice(0, 12)} that is active for ${where.join(', ')} does not fit these tools:`);
-  for (const { where: at, problem } of problems) io.progress(`  ${at}: ${problem.split('\n', 1)[0] ?? ''}`);
+  return problems.map(({ where: at, problem }) => ({
+    where: `${set.slice(0, 12)} of ${where.join(', ')}, ${at}`,
+    problem: problem.split('\n', 1)[0] ?? '',
+    fix: 'keep the tools as that set knows them; or push with `--anyway` the set that will replace it',
+  }));
 }
 
 async function wanted(actguard: ActGuard, digest: string): Promise<string> {

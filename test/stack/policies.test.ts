@@ -116,6 +116,24 @@ test('P7 push refuses what does not fit the tools, with its line; a stranger act
   expect(await call()).toBe('done');
 });
 
+test('P7 push refuses tools that no longer fit what is active, and says which policy; `--anyway` brings the set that mends it', async () => {
+  const named = folder('named', `${ALL}@id("bob") forbid (principal, action == Action::"pay", resource) when { context.args.to == "bob" };`); // prettier-ignore
+  const { digest } = (await actguard('policy', 'push', named, '--config', config)).json as { digest: string };
+  await actguard('policy', 'activate', digest, '--tenant', 'acme', '--reason', 'not bob');
+  const renamed = join(p.directory, 'renamed.config.ts');
+  writeFileSync(renamed, CONFIG.replace('to: z.string()', 'recipient: z.string()'));
+  const all = folder('mended', `${ALL}// mended`);
+  await expect(actguard('policy', 'push', all, '--config', renamed)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: expect.stringMatching(
+      new RegExp(`${digest.slice(0, 12)} of acme, main\\.cedar:2:\\d+: .*\\bto\\b`),
+    ) as string,
+  });
+  expect((await actguard('policy', 'push', all, '--config', renamed, '--anyway')).exit).toBe(0);
+  expect((await actguard('policy', 'push', all, '--config', config)).exit).toBe(0); // these tools fit
+  await actguard('policy', 'rollback', '--tenant', 'acme', '--reason', 'done');
+});
+
 test('a shadow set is evaluated and recorded beside the one that decides, and enforces nothing', async () => {
   const strict = folder(
     'strict',

@@ -21,37 +21,32 @@ export interface InvitationMail {
   readonly person: string;
 }
 
-/** About an ask: asked, reminded, or what came of it. */
+/** What a mail about an ask is made from. */
 export interface AskMail {
-  readonly what: 'ask' | 'reminder' | 'outcome';
   readonly request: ApprovalRequest;
   readonly to: readonly string[];
   /** Origin of the approval page; null: answered on the command line. */
   readonly page: string | null;
   /** Fields that the tool's author marked for mails, with their values. */
   readonly fields: readonly (readonly [name: string, value: Json])[];
-  /** Of an outcome: what came of it, in our own words. */
-  readonly outcome: string;
 }
 
-/** The mail about an ask. Its Message-ID is the request's; what follows answers it, so that mail programs thread them. */
+/** The mail about an ask. Its Message-ID is the request's; it answers its run's, so that mail programs thread them. */
 export function askMail(mail: AskMail): Mail {
-  const { request, what, page } = mail;
+  const { request, page } = mail;
   const { approvalId, tool, requester, tenant, expiresAt } = request;
-  const title = { ask: 'Approval needed', reminder: 'Still waits for an approval', outcome: 'What came of it' }[what];
+  const title = 'Approval needed';
   const asks = `${visible(requester.agent)} asks in ${visible(tenant)}, on behalf of ${visible(requester.user)}, whether ${visible(tool)} may run.`;
   const ends = `Without an answer by ${expiresAt} nothing happens.`;
-  const paragraphs = what === 'outcome' ? [asks, mail.outcome] : [asks, ends];
   const link = page === null ? null : `${page}/asks/${encodeURIComponent(approvalId)}`;
   const how =
     link === null ? `Read and answer it: actguard approve ${approvalId} (or: actguard reject ${approvalId})` : null;
-  const root = messageId(approvalId);
   return {
     to: mail.to,
-    ...bodies(title, paragraphs, mail.fields, link, how),
+    ...bodies(title, [asks, ends], mail.fields, link, how),
     subject: subjectOf(`${title}: ${tool} in ${tenant}`),
-    messageId: what === 'ask' ? root : messageId(`${approvalId}.${what}`),
-    ...(what === 'ask' ? {} : { inReplyTo: root }),
+    messageId: messageId(approvalId),
+    inReplyTo: messageId(request.run),
   };
 }
 
@@ -86,6 +81,7 @@ export function runMail(to: readonly string[], run: string, what: string, title:
     subject: subjectOf(run === '' ? title : `${title}: run ${run}`),
     // one run may have several mails about its budget; the same one, sent again, has the same id
     messageId: messageId(`${run}.${what}.${sha256Hex(text.toWellFormed()).slice(0, 16)}`),
+    ...(run === '' ? {} : { inReplyTo: messageId(run) }),
   };
 }
 

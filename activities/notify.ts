@@ -6,7 +6,7 @@ import type { Deps, Mail } from './deps.ts';
 import { askMail, runMail } from './mail-texts.ts';
 import type { NotifyInput } from './types.ts';
 
-const TITLES = { ask: 'Approval needed', reminder: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }; // prettier-ignore
+const TITLES = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }; // prettier-ignore
 
 /**
  * Sends one mail. What is not taken is kept as undelivered (`actguard doctor` counts them) and thrown, so that Temporal
@@ -33,14 +33,12 @@ async function mailOf(deps: Deps, input: NotifyInput): Promise<Mail | null> {
     a: { request: string; content: ApprovalContent | null; mails: string[] } | null;
   }>('select actguard.mail_context($1) as a', [input.approvalId]);
   const request = row?.a ? parseRequest(row.a.request) : null;
-  if (!row?.a || request?.kind !== 'ok' || input.what === 'budget') return null;
+  if (!row?.a || request?.kind !== 'ok' || input.what !== 'ask') return null;
   return askMail({
-    what: input.what,
     request: request.value,
     to: [...new Set([...to, ...row.a.mails])],
     page: deps.passkeys?.origins[0] ?? null,
     fields: fieldsOf(deps, request.value.tool, row.a.content),
-    outcome: input.text,
   });
 }
 

@@ -258,7 +258,7 @@ export interface ExpireAskInput extends RunInput {
 export interface NotifyInput {
   readonly v: 1;
   readonly run: string;
-  readonly what: 'ask' | 'reminder' | 'outcome' | 'budget';
+  readonly what: 'ask' | 'outcome' | 'budget';
   readonly approvalId: string | null;
   readonly text: string;
 }

@@ -39,8 +39,7 @@ export function askMail(mail: AskMail): Mail {
   const asks = `${visible(requester.agent)} asks in ${visible(tenant)}, on behalf of ${visible(requester.user)}, whether ${visible(tool)} may run.`;
   const ends = `Without an answer by ${expiresAt} nothing happens.`;
   const link = page === null ? null : `${page}/asks/${encodeURIComponent(approvalId)}`;
-  const how =
-    link === null ? `Read and answer it: actguard approve ${approvalId} (or: actguard reject ${approvalId})` : null;
+  const how = `${link === null ? 'Read and answer it' : 'Or on the command line'}: actguard approve ${approvalId} (or: actguard reject ${approvalId})`;
   return {
     to: mail.to,
     ...bodies(title, [asks, ends], mail.fields, link, how),

@@ -24,6 +24,7 @@ import {
   readTurns,
   refsOf,
   resultMessages,
+  modelCallBegun,
   startModelCall,
   type StartAnswer,
 } from './transcript.ts';
@@ -32,7 +33,7 @@ import type { CallModelInput, CallModelResult, OpenedModel, OpenRunInput } from 
 /** What model calls share with the other calls of a worker. */
 type Shared = Pick<CallShared, 'deps' | 'grants'>;
 /** Which Temporal activity this is, and how it reports. */
-type Info = Pick<CallInfo, 'workflowId' | 'temporalRun' | 'cancelled' | 'heartbeat'>;
+type Info = Pick<CallInfo, 'workflowId' | 'temporalRun' | 'attempt' | 'cancelled' | 'heartbeat'>;
 
 /**
  * What the workflow has to know to reserve model calls. `price` null: the caller denies PRICE_UNKNOWN.
@@ -76,11 +77,13 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
   const deadlineMs = Math.min(input.deadlineMs, grant.deadlineMs);
   const price = priceOf(model, deps.config.prices, Date.now());
   const refusal = refuseBefore(agent, model, price, input, deadlineMs);
-  if (refusal || !agent || !price) return denied(deps, frame, refusal ?? noAgent(grant), before);
+  // what an earlier attempt may have sent is not refused any more: it is finished, or lost and paid in full (P3)
+  const begun = info.attempt > 1 && (await modelCallBegun(deps.db, input.run, input.call));
+  if (!agent || !price || (refusal && !begun)) return denied(deps, frame, refusal ?? noAgent(grant), before);
 
   const call: ModelCall = { deps, frame, input, model, price };
   const decided = decideModel(deps.policy(grant.principal.tenant), grant, { ...input, model });
-  if (decided.denial) return denied(deps, frame, decided.denial, before, decided);
+  if (decided.denial && !begun) return denied(deps, frame, decided.denial, before, decided);
   const started = await startModelCall(deps.db, {
     run: input.run,
     call: input.call,

@@ -81,6 +81,12 @@ export async function startModelCall(db: Database, request: StartRequest): Promi
   return row.answer;
 }
 
+/** Whether an attempt of this call has started, whatever came of it. @throws BACKEND_UNAVAILABLE */
+export async function modelCallBegun(db: Database, run: string, call: string): Promise<boolean> {
+  const [row] = await db.query<{ begun: boolean }>('select actguard.model_call_begun($1, $2) as begun', [run, call]);
+  return row?.begun ?? true;
+}
+
 /** What `actguard.finish_model_call(jsonb)` reads. */
 export interface FinishRequest {
   readonly run: string;

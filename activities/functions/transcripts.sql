@@ -9,6 +9,12 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
   join calls c on c.run = w.ref->>'run' and c.call = w.ref->>'call' and c.tenant = p_tenant
 $$;
 
+-- Whether an attempt of this call has started, whatever came of it.
+create or replace function actguard.model_call_begun(p_run text, p_call text) returns boolean
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select exists (select from model_calls where run = p_run and call = p_call)
+$$;
+
 -- The start of a model call: one transaction, one round trip. Answers
 --   run { problem } | frozen { freeze } | budget { ... } (reserve_accounts) | finished { result } | lost | conflict | started { turns, results }.
 -- `lost`: an earlier attempt started and left no outcome; it may have been sent, so nothing is sent again.

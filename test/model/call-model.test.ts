@@ -123,6 +123,22 @@ describe('one attempt is sent, once', () => {
     expect(await run.ask({ call: 'c2', seq: 2 })).toMatchObject({ kind: 'done', text: 'at last' });
   });
 
+  test('P3 BU5 what may have been sent is paid in full, though the next attempt comes after the deadline', async () => {
+    const run = await desk.open();
+    const { db } = desk.shared.deps;
+    const dying: Database = {
+      ...db,
+      query: (text, ...more) =>
+        text.includes('finish_model_call') ? Promise.reject(new Error('gone')) : db.query(text, ...more),
+    };
+    await expect(run.ask({ attempt: { db: dying } })).rejects.toThrow('gone');
+    const late = { deadlineMs: Date.now(), attempt: { attempt: 2 } };
+    expect(await run.ask(late)).toEqual({ kind: 'lost', spent: run.input().reserved });
+    // a later attempt of a call that never began is refused like a first one
+    expect(await run.ask({ ...late, call: 'c2', seq: 2 })).toMatchObject({ kind: 'denied' });
+    expect(desk.provider.seen).toHaveLength(1);
+  });
+
   test('D3 a finished call answers its own result for ever', async () => {
     const run = await desk.open();
     const first = await run.ask();

@@ -37,6 +37,7 @@ export type AskMore = Partial<CallModelInput> & { readonly attempt?: AskInfo };
 export interface AskInfo {
   readonly workflowId?: string;
   readonly temporalRun?: string;
+  readonly attempt?: number;
   readonly cancelled?: AbortSignal;
   /** In place of the worker's own. */
   readonly models?: ModelGateway;

@@ -3,11 +3,13 @@ import { benchBudget } from './budget.ts';
 import { benchCredentials } from './credentials.ts';
 import { benchLedger } from './ledger.ts';
 import { benchPolicy } from './policy.ts';
+import { benchSession } from './session.ts';
 import { benchSpine } from './spine.ts';
 
-const USAGE = `npm run bench -- [spine|budget|ledger|policy|credentials] [--kill] [--output json]
+const USAGE = `npm run bench -- [spine|session|budget|ledger|policy|credentials] [--kill] [--output json]
 
   spine    what governing a call costs beside a bare activity (default)
+  session  what a session's call and a reservation cost, in milliseconds and events
   budget   whether a tenant's budget holds under a thousand runs; --kill: workers die and runs are terminated meanwhile
   ledger   writing, sealing, proving and verifying entries beside bare inserts of the same bytes
   policy   what a decision and its guards cost
@@ -15,6 +17,7 @@ const USAGE = `npm run bench -- [spine|budget|ledger|policy|credentials] [--kill
 `;
 const BENCHES: { readonly [name: string]: (words: readonly string[]) => Promise<object> } = {
   spine: benchSpine,
+  session: benchSession,
   budget: benchBudget,
   ledger: benchLedger,
   policy: benchPolicy,

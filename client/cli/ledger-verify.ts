@@ -31,7 +31,7 @@ export function registerVerify(ledger: Command, io: Io): void {
       'verify an export or the proof of a call, offline: exit 0 valid, 1 could not check, 2 invalid, 3 bad input',
     )
     .argument('<file>', 'the file')
-    .requiredOption('--key <key>', "the log's public key; may be given again while it rotates", collect, [])
+    .option('--key <key>', "the log's public key; may be given again while it rotates", collect, [])
     .option('--witness <key>', 'a witness whose signature the checkpoint has to carry')
     .option('--checkpoint <file>', 'a checkpoint kept from another time: the file has to hold all that it was over')
     .option('--not-before <time>', 'the witness has to have seen it at or after this (ISO 8601)')
@@ -41,6 +41,11 @@ export function registerVerify(ledger: Command, io: Io): void {
 }
 
 async function verify(file: string, flags: Flags, io: Io): Promise<void> {
+  if (flags.key.length === 0) {
+    throw new ActGuardError('ARGUMENTS_INVALID', 'without the public key of the log nothing can be verified', {
+      hint: 'give it with `--key`; docs/ledger.md says how to get it',
+    });
+  }
   const evidence: Evidence = {
     keys: flags.key.map((text) => keyOf('--key', text, 'log')),
     witness: flags.witness === undefined ? null : keyOf('--witness', flags.witness, 'witness'),

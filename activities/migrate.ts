@@ -43,10 +43,20 @@ export async function migrate(url: string): Promise<number> {
     const before = await markerOf(client);
     const newest = codeVersion();
     if (typeof before === 'number' && before > newest) throw newerThanCode(before, newest, databasePlace(url));
-    if (before !== newest) await runMissing(client);
+    if (before !== newest || (await missing(client)).length > 0) await runMissing(client);
     await applyFunctions(client, databasePlace(url));
     return newest;
   });
+}
+
+/** Files that this database has not run, whatever their numbers. */
+async function missing(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(`select name from ${SCHEMA}.${TABLE}`);
+  const ran = new Set(rows.map(({ name }) => name));
+  return readdirSync(DIRECTORY)
+    .filter((name) => name.endsWith('.sql'))
+    .map((name) => name.slice(0, -'.sql'.length))
+    .filter((name) => !ran.has(name));
 }
 
 async function runMissing(client: pg.Client): Promise<void> {
@@ -60,6 +70,7 @@ async function runMissing(client: pg.Client): Promise<void> {
     migrationsTable: TABLE,
     noLock: true, // theirs does not wait
     singleTransaction: false,
+    checkOrder: false, // two capabilities may land with numbers in any order
     log: () => undefined,
   });
 }
@@ -74,7 +85,8 @@ export async function requireMigrated(url: string): Promise<void> {
   const newest = codeVersion();
   const { marker, functions } = await withClient(url, async (client) => {
     const marker = await markerOf(client);
-    return { marker, functions: marker === newest ? await readFunctionsMark(client) : null };
+    const complete = marker === newest && (await missing(client)).length === 0;
+    return { marker, functions: complete ? await readFunctionsMark(client) : null };
   });
   if (marker === newest && functions?.digest === functionsDigest()) return;
   if (typeof marker === 'number' && marker > newest) throw newerThanCode(marker, newest, databasePlace(url));

@@ -48,6 +48,15 @@ test('a database that belongs to somebody else is foreign, and reading that chan
   await expect(requireMigrated(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
 });
 
+test('a migration with a lower number that came later is found missing, and runs', async () => {
+  const { url, drop } = await freshDatabase();
+  drops.push(drop);
+  await sql(url, "delete from actguard.migrations where name = '0004_reads'");
+  await expect(requireMigrated(url)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  await migrate(url);
+  await requireMigrated(url);
+});
+
 test('functions whose text changed are replaced, and a worker refuses a database where they were not', async () => {
   const { url, drop } = await freshDatabase();
   drops.push(drop);

@@ -69,7 +69,10 @@ export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
       return { receiver: RECEIVERS[i % RECEIVERS.length] ?? 'kept', orderId: String(100_001 + i) };
     });
     const batches: Wanted[][] = [];
-    for (let i = 0; i < calls; i += CALLS_A_RUN) batches.push(wanted.slice(i, i + CALLS_A_RUN));
+    // a small experiment has small runs: its faults are spread by the runs that are done
+    const callsARun = Math.min(CALLS_A_RUN, Math.ceil(calls / 15));
+    const lanes = Math.max(2, Math.min(RUNS_AT_ONCE, Math.ceil(calls / callsARun / 5)));
+    for (let i = 0; i < calls; i += callsARun) batches.push(wanted.slice(i, i + callsARun));
     const next = batches.values();
     const lane = async (): Promise<void> => {
       for (const batch of next) {
@@ -83,7 +86,7 @@ export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
       () => say(`${done.size} of ${calls} refunds, ${faults.struck} faults, ${faults.waiting} waiting`),
       15_000,
     );
-    await Promise.all(Array.from({ length: Math.min(RUNS_AT_ONCE, batches.length) }, lane));
+    await Promise.all(Array.from({ length: lanes }, lane));
     clearInterval(progress);
     await striking;
     await faults.cease();

@@ -15,6 +15,13 @@ const words = process.argv.slice(2);
 const json = words.includes('json');
 const keep = words.includes('--keep');
 const tell = (line: string): void => void process.stderr.write(`${line}\n`);
+const unknown = words.filter((word) => !['--output', 'json', 'text', '--keep'].includes(word));
+if (unknown.length > 0) {
+  const help = unknown.some((word) => ['--help', '-h'].includes(word));
+  if (!help) tell(`unknown: ${unknown.join(' ')}`);
+  tell('npm run demo -- [--output json] [--keep]   plays the stories; --keep leaves everything running');
+  process.exit(help ? 0 : 3);
+}
 
 const folder = mkdtempSync(join(tmpdir(), 'actguard-demo-'));
 const world = await startWorld(join(folder, 'books'));

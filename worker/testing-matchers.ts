@@ -1,4 +1,5 @@
 /** Matchers for vitest and jest. */
+import type {} from 'vitest'; // so that the declaration below finds the module it adds to
 import type { ErrorCode } from '../governance/errors.ts';
 
 interface Seen {

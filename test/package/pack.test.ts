@@ -77,7 +77,9 @@ test('the package holds what its entries name, every migration, and no source, t
   expect(packed.filter((path) => /(?<!\.d)\.ts$|\.test\.|\.actguard|\.db$/.test(path))).toEqual([]);
   const outside = packed
     .filter((path) => path.endsWith('.js'))
-    .flatMap((path) => [...readFileSync(join(installed, path), 'utf8').matchAll(/from '([^.'][^']*)'/g)])
+    .flatMap((path) => [
+      ...readFileSync(join(installed, path), 'utf8').matchAll(/^(?:import|export)\b[^;]*? from '([^.'][^']*)'/gm),
+    ])
     .map(([, name = '']) => /^(@[^/]+\/)?[^/]+/.exec(name)?.[0] ?? '')
     .filter((name) => !name.startsWith('node:') && !(name in own.dependencies));
   expect([...new Set(outside)].filter((name) => !['zod', 'actguard'].includes(name))).toEqual([]);

@@ -70,7 +70,7 @@ export async function askQuestion(
     const result = await runClaimed(shared, prepared, claimed.a, credentials, claimAskedAt, info, asked);
     if (result.kind === 'unknown') return { known: false };
   } else if (claimed?.a.kind !== 'own') return { known: false };
-  if (question.runStatus === 'open') await tell(question.workflowId, input.call).catch(() => undefined);
+  if (question.runStatus === 'open') await tell(question.workflowId, input.call);
   return { known: true };
 }
 

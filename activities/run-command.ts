@@ -33,9 +33,10 @@ export async function commandRun(
   if (!row?.r) return { kind: 'rejected', reason: 'the run was never opened' };
   const { workflowId, tenant } = row.r;
   const applied = await apply(shared, asked, verified, workflowId, tenant, eyes);
+  // a run that lives looks at once, also where nothing new was written: an earlier attempt may have written it and died
+  // before it told the run
+  if (verified.verb === 'resolve') await tell(workflowId, String(verified.data['call']));
   if (applied.kind === 'accepted') {
-    // a run that lives looks at once; one that does not has nothing to be told
-    if (verified.verb === 'resolve') await tell(workflowId, String(verified.data['call'])).catch(() => undefined);
     return { kind: 'done', verb: applied.verb, by: applied.person };
   }
   const refused = await refuseCommand(deps, asked, tenant, applied.reason, `${delivery}:refused`);

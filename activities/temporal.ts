@@ -19,7 +19,11 @@ export const temporalEyes: WorkflowEyes = {
   },
 };
 
-/** Tells a run that more is known of one of its calls. @throws when it is not there to be told */
+/** Tells a run that more is known of one of its calls; one that has ended has nothing to be told. @throws when Temporal is away */
 export async function tellRun(workflowId: string, call: string): Promise<void> {
-  await getClient().workflow.getHandle(workflowId).signal(LOOK, { call });
+  try {
+    await getClient().workflow.getHandle(workflowId).signal(LOOK, { call });
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  }
 }

@@ -51,7 +51,7 @@ export async function scanSecrets(options: ScanOptions): Promise<ScanResult> {
   options.onProgress('starting a stack that is thrown away');
   const stack = await startDevStack({
     ...{ directory, ephemeral: true, noWorker: true },
-    ports: { temporal: 0, ui: 0, postgres: 0, mail: 0 },
+    ports: { temporal: 0, ui: 0, postgres: 0, mail: 0, page: 0 },
     env: { TEMPORAL_CLI_PATH: options.environment['TEMPORAL_CLI_PATH'], PATH: options.environment['PATH'] },
   });
   if (stack.kind === 'running') throw new ActGuardError('CONFLICT', 'a stack runs where a new one was to be');

@@ -32,7 +32,7 @@ tell(
 const started = await startDevStack({
   directory: folder,
   ephemeral: true,
-  ports: { temporal: 0, ui: 0, postgres: 0, mail: 0 },
+  ports: { temporal: 0, ui: 0, postgres: 0, mail: 0, page: 0 },
   configPath: fileURLToPath(new URL('./actguard.config.ts', import.meta.url)),
   env: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
   onEvent: (event) => {

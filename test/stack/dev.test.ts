@@ -25,7 +25,7 @@ import type { DevEvent, DevStack } from '../../worker/dev-stack.ts';
 import { emptyDatabase } from '../support/database.ts';
 
 const BIN = resolve('bin/actguard.mjs');
-const FREE = { temporal: 0, ui: 0, postgres: 0, mail: 0 };
+const FREE = { temporal: 0, ui: 0, postgres: 0, mail: 0, page: 0 };
 const POISON = {
   TEMPORAL_ADDRESS: 'poison.invalid:1',
   TEMPORAL_NAMESPACE: 'poison',

@@ -45,7 +45,7 @@ export default defineConfig({
   mkdirSync(join(directory, 'below'));
   world = await startWorld(join(directory, 'books'));
   Object.assign(process.env, worldEnvironment(world));
-  const started = await startDevStack({ directory, ports: { temporal: 0, ui: 0, postgres: 0, mail: 0 } });
+  const started = await startDevStack({ directory, ports: { temporal: 0, ui: 0, postgres: 0, mail: 0, page: 0 } });
   if (started.kind !== 'started') throw new Error('a stack runs in a new folder');
   stack = started;
   actguard = await connect({ cwd: directory });

@@ -1,9 +1,22 @@
 /** Ports on loopback: given ones must be free, others are found. */
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 import { ActGuardError } from '../governance/errors.ts';
 
+/**
+ * Below the ports that systems give to outgoing connections (32768 and up on Linux, 49152 on others): what is free when
+ * it is chosen is still free when a server that takes seconds to start binds it.
+ */
+const FIRST_PORT = 20_000;
+const PORTS = 12_000;
+const ATTEMPTS = 50;
+
 /** A free port on 127.0.0.1. */
-export function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+    const port = await listenOnce(FIRST_PORT + randomInt(PORTS)).catch(() => null);
+    if (port !== null) return port;
+  }
   return listenOnce(0);
 }
 

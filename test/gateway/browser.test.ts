@@ -92,18 +92,19 @@ test('P4 what is altered on its way is not answered: content, request, and a req
   const { page } = who;
   await desk.enrolled(who, 'ada');
   const request = await desk.ask();
-  const api = `**/api/asks/${request.approvalId}`;
-  const alter = async (change: (ask: { request: string; content: ApprovalContent }) => void): Promise<void> => {
-    await page.unroute(api);
-    await page.route(api, async (route) => {
-      const response = await route.fetch();
-      const ask = (await response.json()) as { request: string; content: ApprovalContent };
-      change(ask);
-      await route.fulfill({ response, json: ask });
-    });
+  // One route for all of them: one that is taken away while the page looks again answers that request twice.
+  let change: (ask: { request: string; content: ApprovalContent }) => void = () => undefined;
+  await page.route(`**/api/asks/${request.approvalId}`, async (route) => {
+    const response = await route.fetch();
+    const ask = (await response.json()) as { request: string; content: ApprovalContent };
+    change(ask);
+    await route.fulfill({ response, json: ask });
+  });
+  const alter = async (next: typeof change): Promise<void> => {
+    change = next;
     await page.goto(`${desk.origin}/asks/${request.approvalId}`);
   };
-  const changes: ((ask: { request: string; content: ApprovalContent }) => void)[] = [
+  const changes: (typeof change)[] = [
     (ask) => Object.assign(ask.content, { shown: 'Refund 1 cent for order 1042' }),
     (ask) => Object.assign(ask.content, { args: { orderId: '1042', amountCents: 1 } }),
     (ask) => Object.assign(ask.content, { facts: [] }),
@@ -114,14 +115,14 @@ test('P4 what is altered on its way is not answered: content, request, and a req
       }),
     (ask) => Object.assign(ask, { request: `${ask.request} ` }),
   ];
-  for (const change of changes) {
-    await alter(change);
+  for (const next of changes) {
+    await alter(next);
     await page.waitForSelector('[role=alert] h1:has-text("cannot be answered")');
     expect(await page.locator('#approve').count()).toBe(0);
   }
   await shot(who, 'damaged');
   // a whole lie: text, arguments and commitments fit each other, but not what the run asked
-  const forged = (ask: { request: string; content: ApprovalContent }): void => {
+  const forged: typeof change = (ask) => {
     const args = { orderId: '1042', amountCents: 1 };
     const lie = { ...(JSON.parse(ask.request) as ApprovalRequest), argsCommitment: commitment(ask.content.salt, args) };
     Object.assign(ask, { request: canonicalize(lie as unknown as Json), content: { ...ask.content, args } });

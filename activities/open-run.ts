@@ -2,6 +2,7 @@
 import { summarize } from '../governance/tool.ts';
 import { defineAgent } from '../define/agent.ts';
 import type { Agent } from '../define/types.ts';
+import { aboveCeiling } from '../governance/budget.ts';
 import type { Limit } from '../governance/call.ts';
 import { deny, frozen, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
@@ -102,18 +103,20 @@ function checkRequest(agent: Agent, input: OpenRunInput, ceiling: Limit): Denial
       limitBytes: MAX_INPUT_BYTES,
     });
   }
-  for (const unit of ['usdMicros', 'tokens', 'calls'] as const) {
-    const [asked, most] = [input.budget?.[unit], ceiling[unit]];
-    if (asked !== undefined && most !== undefined && asked > most) {
-      return deny(
-        'BUDGET_EXCEEDED',
-        `the run asks for a budget of ${asked} ${unit}; the configuration allows ${most}`,
-        `ask for less, or raise budgets.run in the configuration`,
-        { scope: 'run', unit, limit: most, needed: asked },
-      );
-    }
-  }
-  return null;
+  return ceilingDenial(input.budget, ceiling);
+}
+
+/** Why a run may not have the budget that it asks for; null: it may. */
+export function ceilingDenial(budget: Limit | null | undefined, ceiling: Limit): Denial | null {
+  const above = aboveCeiling(budget, ceiling);
+  if (!above) return null;
+  const { unit, asked, most } = above;
+  return deny(
+    'BUDGET_EXCEEDED',
+    `the run asks for a budget of ${asked} ${unit}; the configuration allows ${most}`,
+    `ask for less, or raise budgets.run in the configuration`,
+    { scope: 'run', unit, limit: most, needed: asked },
+  );
 }
 
 /** What came of opening; `again`: it is open already, by this Temporal run. */

@@ -13,10 +13,14 @@ const BY = 'actguard';
 
 /** Freezes a tool in its tenant, before its outcome is written. Answers what people are told. @throws BACKEND_UNAVAILABLE */
 export function freezeOverrun(deps: Deps, { tool, grant, claim }: Prepared, spentMicros: number): Promise<string[]> {
-  const most = formatMicros(claim.reserved.usdMicros);
-  const reason = `cost ${formatMicros(spentMicros)}, above its declared maximum of ${most}`;
+  const reason = overrunReason(spentMicros, claim.reserved.usdMicros);
   const where = { tenant: grant.principal.tenant, scope: 'tool', value: tool.name } as const;
   return freeze(deps, where, reason, claim);
+}
+
+/** Why a tool is frozen that cost more than it may. Money in micro-dollars. */
+export function overrunReason(spentMicros: number, mostMicros: number): string {
+  return `cost ${formatMicros(spentMicros)}, above its declared maximum of ${formatMicros(mostMicros)}`;
 }
 
 /** Freezes a model in its tenant, before the outcome is written. @throws BACKEND_UNAVAILABLE */

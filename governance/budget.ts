@@ -45,18 +45,36 @@ export interface WrittenLimit {
   readonly calls?: number;
 }
 
-/** A limit in micro-dollars. @throws ActGuardError ARGUMENTS_INVALID for zero, negatives, text, nothing at all. */
+const WRITTEN: readonly (readonly [name: keyof WrittenLimit, unit: BudgetUnit])[] = [
+  ['usd', 'usdMicros'],
+  ['tokens', 'tokens'],
+  ['calls', 'calls'],
+];
+
+/**
+ * A limit in micro-dollars.
+ *
+ * @throws ActGuardError ARGUMENTS_INVALID naming all that is wrong: zero, negatives, text, another currency, nothing
+ */
 export function parseLimit(written: WrittenLimit): Limit {
-  const { usd, tokens, calls } = written;
-  const limit: Limit = {
-    ...(usd === undefined ? {} : { usdMicros: positive('usd', dollars(usd), usd) }),
-    ...(tokens === undefined ? {} : { tokens: positive('tokens', tokens, tokens) }),
-    ...(calls === undefined ? {} : { calls: positive('calls', calls, calls) }),
-  };
-  if (Object.keys(limit).length > 0) return limit;
-  throw new ActGuardError('ARGUMENTS_INVALID', 'a budget needs usd, tokens or calls', {
-    hint: 'such as { usd: 0.25 }',
-  });
+  const hint = 'such as { usd: 0.25 }: usd, tokens, calls, each greater than 0';
+  if (typeof written !== 'object' || (written as unknown) === null || Array.isArray(written))
+    throw new ActGuardError('ARGUMENTS_INVALID', 'a budget is one object', { hint });
+  const foreign = Object.keys(written).filter((name) => !WRITTEN.some(([known]) => known === name));
+  const problems = foreign.map((name) => `a budget has no ${quote(name)}`);
+  const limit: { [unit in BudgetUnit]?: number } = {};
+  for (const [name, unit] of WRITTEN) {
+    const value = written[name];
+    if (value === undefined) continue;
+    try {
+      limit[unit] = positive(name, unit === 'usdMicros' ? dollars(value) : (value as number), value);
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+    }
+  }
+  if (problems.length === 0 && Object.keys(limit).length === 0) problems.push('a budget needs usd, tokens or calls');
+  if (problems.length > 0) throw new ActGuardError('ARGUMENTS_INVALID', problems.join('; '), { hint });
+  return limit;
 }
 
 function dollars(usd: number | string): number {
@@ -65,6 +83,18 @@ function dollars(usd: number | string): number {
   } catch (error) {
     throw new ActGuardError('ARGUMENTS_INVALID', `usd: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** The first unit in which a caller asks for more than the configuration allows a run; null: none. */
+export function aboveCeiling(
+  asked: Limit | null | undefined,
+  ceiling: Limit,
+): { readonly unit: BudgetUnit; readonly asked: number; readonly most: number } | null {
+  for (const unit of BUDGET_UNITS) {
+    const [wish, most] = [asked?.[unit], ceiling[unit]];
+    if (wish !== undefined && most !== undefined && !(wish <= most)) return { unit, asked: wish, most };
+  }
+  return null;
 }
 
 /** The tighter of two limits, unit by unit: a caller's wish never widens the configured limit. */

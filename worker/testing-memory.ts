@@ -2,7 +2,7 @@
 import type { Tool } from '../define/types.ts';
 import type { CallResult } from '../governance/call.ts';
 import { afterOutcome, lookAtBreaker, NEW_BREAKER, takeProbe, type BreakerState } from '../governance/breaker.ts';
-import { circuitOpen, deny, rateLimited } from '../governance/denial.ts';
+import { circuitOpen, deny, rateLimited, type frozen } from '../governance/denial.ts';
 import type { Denial, FailureKind } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
@@ -22,10 +22,23 @@ export interface EffectKey {
   readonly onDuplicate: 'return' | 'deny';
 }
 
+type Frozen = Parameters<typeof frozen>[0];
+
 export class Memory {
   readonly #effects = new Map<string, Effect>();
   readonly #hits = new Map<string, number[]>();
   readonly #breakers = new Map<string, BreakerState>();
+  readonly #frozen = new Map<string, Frozen>();
+
+  /** Freezes a tool in a tenant: it cost more than its declared maximum. */
+  freeze(tenant: string, what: Frozen): void {
+    this.#frozen.set(JSON.stringify([tenant, what.value]), what);
+  }
+
+  /** The freeze of a tool; undefined: there is none. */
+  frozen(tenant: string, tool: string): Frozen | undefined {
+    return this.#frozen.get(JSON.stringify([tenant, tool]));
+  }
 
   /** What an earlier effect under this key means (EX1, EX2); null: there is none, or its ttl is over. */
   earlier(tool: Tool, tenant: string, key: EffectKey, argsDigest: string, nowMs: number): CallResult | Denial | null {

@@ -6,6 +6,8 @@ import type { PolicyEngine, SecretSource } from '../activities/deps.ts';
 import { effectKey } from '../activities/effect-key.ts';
 import { judge } from '../activities/judge.ts';
 import { networkOf } from '../activities/network.ts';
+import { ceilingDenial } from '../activities/open-run.ts';
+import { overrunReason } from '../activities/overrun.ts';
 import { runTool } from '../activities/run-tool.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { AttemptTransaction } from '../activities/transaction.ts';
@@ -13,7 +15,7 @@ import type { CallToolInput } from '../activities/types.ts';
 import type { Config, Tool } from '../define/types.ts';
 import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
 import type { CallResult, Fact, Principal, Usage } from '../governance/call.ts';
-import { deny } from '../governance/denial.ts';
+import { deny, frozen } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError, isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
@@ -43,6 +45,14 @@ interface Asked {
   readonly provenance: Provenance;
 }
 
+/** A call whose tool ran. */
+interface Ran {
+  readonly verdict: ReturnType<typeof judge>;
+  readonly result: CallResult;
+  readonly args: JsonObject;
+  readonly provenance: Provenance;
+}
+
 /** A run; made by `guards.run()`. */
 export class GuardedRun {
   /** The run's id, as tools see it. */
@@ -65,7 +75,10 @@ export class GuardedRun {
     this.#provenance = new TestProvenance(desk.config, this.id, principal, input);
     this.#principal = principal;
     this.#openedAtMs = desk.now();
-    const limit = { ...desk.config.runLimit, ...(budget === undefined ? {} : parseLimit(budget)) };
+    const asked = budget === undefined ? {} : parseLimit(budget);
+    const above = ceilingDenial(asked, desk.config.runLimit);
+    if (above) throw new ActGuardError(above.code, above.reason, { details: above.details, hint: above.hint });
+    const limit = { ...desk.config.runLimit, ...asked };
     const manifests = tools.map((tool) => summarize(tool.manifest));
     const deadlineMs = this.#openedAtMs + DEFAULT_DEADLINE_MS;
     this.#state = step.newState(this.id, principal, limit, deadlineMs, manifests);
@@ -104,35 +117,56 @@ export class GuardedRun {
   }
 
   async #attempt(name: string, raw: Json, callId: string, yes: Asked | null): Promise<CallResult> {
-    const { policy, memory, now, config } = this.#desk;
+    const { memory, now, config } = this.#desk;
     const denied = (denial: Denial): CallResult => ({ kind: 'denied', denial, callId });
     const summary = step.findTool(this.#state, name);
     const tool = summary && config.tools.find((t) => t.name === summary.name);
     if (!summary || !tool) return denied(unknownTool(this.#state, name));
     const nowMs = now();
+    const stopped = memory.frozen(this.#principal.tenant, tool.name);
+    if (stopped) return denied(frozen(stopped));
     const admission = step.admit(this.#state, summary, nowMs);
     if (admission.kind === 'denied') return denied(admission.denial);
+    // reserved before anything is waited for: calls that are made at once see each other (BU2)
+    const { reserved } = admission;
+    this.#state = admission.state;
+    let ran: Ran | null = null;
+    try {
+      const guarded = await this.#guarded(tool, raw, callId, yes, nowMs);
+      if ('kind' in guarded) return guarded;
+      ran = guarded;
+    } finally {
+      if (!ran) this.#state = step.giveBack(this.#state, tool.name, reserved);
+    }
+    const { verdict, result, args, provenance } = ran;
+    const spent = { usdMicros: verdict.spentMicros, tokens: 0, calls: 1 };
+    this.#state = step.settleCall(this.#state, reserved, spent);
+    if (spent.usdMicros > reserved.usdMicros) {
+      const reason = overrunReason(spent.usdMicros, reserved.usdMicros);
+      memory.freeze(this.#principal.tenant, { scope: 'tool', value: tool.name, by: 'actguard', reason });
+    }
+    const provedAtMs = now();
+    const expiresAtMs = provedAtMs + tool.manifest.facts.ttlMs;
+    const traced = this.#provenance.note(callId, tool, args, verdict, provenance);
+    const proved = traced.map((fact) => ({ ...fact, provedAtMs, expiresAtMs, call: callId }));
+    this.#state = step.learn(this.#state, proved, provedAtMs);
+    return result;
+  }
+
+  /** What stands between admission and outcome: a refusal, an ask, an earlier result, or that it ran. */
+  async #guarded(tool: Tool, raw: Json, callId: string, yes: Asked | null, nowMs: number): Promise<CallResult | Ran> {
+    const { policy, memory, now } = this.#desk;
+    const denied = (denial: Denial): CallResult => ({ kind: 'denied', denial, callId });
     const parsed = parseArguments(tool, raw);
     if ('code' in parsed) return denied(parsed);
     const { args } = parsed;
     const facts = this.#state.facts.filter((fact) => nowMs < fact.expiresAtMs);
     const refusal = checkGuards(tool, args, facts, nowMs, (kind) => this.#provers(kind));
     if (refusal) return denied(refusal);
-    const left = step.leftOf(this.#state);
     const provenance = yes?.provenance ?? (await this.#provenance.judge(tool, args, facts, nowMs));
-    const approved = yes?.gates ?? [];
     const { decision, denial } = decidePolicy(policy, {
-      ...{
-        principal: this.#principal,
-        run: this.id,
-        tool: tool.manifest,
-        args,
-        facts,
-        left,
-        nowMs,
-        approved,
-        provenance,
-      },
+      ...{ principal: this.#principal, run: this.id, tool: tool.manifest, args, facts, provenance },
+      ...{ left: step.leftOf(this.#state), nowMs, approved: yes?.gates ?? [] },
       callsSoFar: this.#state.seq - 1,
       openedAtMs: this.#openedAtMs,
     });
@@ -141,11 +175,15 @@ export class GuardedRun {
     if ('code' in key) return denied(key);
     const argsDigest = digestOf(args);
     const { tenant } = this.#principal;
-    const earlier = key.claim && memory.earlier(tool, tenant, key.claim, argsDigest, nowMs);
-    if (earlier) return 'code' in earlier ? denied(earlier) : { ...earlier, callId };
     const subject = { ...this.#principal, run: this.id, tool: tool.name, args };
-    const limited = memory.look(tool, subject, nowMs);
-    if (limited) return denied(limited);
+    const inTheWay = (): CallResult | null => {
+      const earlier = key.claim && memory.earlier(tool, tenant, key.claim, argsDigest, nowMs);
+      if (earlier) return 'code' in earlier ? denied(earlier) : { ...earlier, callId };
+      const limited = memory.look(tool, subject, nowMs);
+      return limited && denied(limited);
+    };
+    const before = inTheWay();
+    if (before) return before;
     if (decision.kind === 'ask') {
       this.#asked.set(callId, { tool: tool.name, args: raw, gates: decision.gates, provenance });
       return { kind: 'pending', callId, approvalId: callId };
@@ -158,18 +196,13 @@ export class GuardedRun {
       if (!isActGuardError(error)) throw error;
       return denied(deny(error.code, error.message, error.hint ?? 'give the secret to guardsOf', error.details));
     }
-    this.#state = admission.state;
+    // another call may have claimed meanwhile
+    const meanwhile = inTheWay();
+    if (meanwhile) return meanwhile;
     const finish = memory.claim(tool, subject, key.claim, argsDigest, nowMs);
     const { verdict, result } = await this.#run(tool, args, callId, key.receiver, credentials, known);
     finish(result, verdict.breaker === 'success' ? 'success' : (verdict.failure ?? 'success'), verdict.state, now());
-    const spent = { usdMicros: verdict.spentMicros, tokens: 0, calls: 1 };
-    this.#state = step.settleCall(this.#state, admission.reserved, spent);
-    const provedAtMs = now();
-    const expiresAtMs = provedAtMs + tool.manifest.facts.ttlMs;
-    const traced = this.#provenance.note(callId, tool, args, verdict, provenance);
-    const proved = traced.map((fact) => ({ ...fact, provedAtMs, expiresAtMs, call: callId }));
-    this.#state = step.learn(this.#state, proved, provedAtMs);
-    return result;
+    return { verdict, result, args, provenance };
   }
 
   /** The tool itself, once, under its timeout, with the worker's own `ctx`. */

@@ -54,7 +54,7 @@ export interface RunOptions {
 /**
  * The guards of a configuration: arguments, calls a run, budget, facts, rules, policies, effect keys, rate limits,
  * breakers, asks, credentials, in the order of production. Its runs share what is remembered beyond a run. Left out:
- * provenance, freezes, budgets above the run, retries, and whatever two processes do to each other.
+ * freezes by people, budgets above the run, retries, and whatever two processes do to each other.
  *
  * @throws CONFIG_INVALID for policies that do not load
  */

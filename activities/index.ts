@@ -12,6 +12,7 @@ import { changeAccount } from './change-account.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
 import { refuseCommand, verifyCommand } from './commands.ts';
 import type { Deps } from './deps.ts';
+import { describeAgent } from './describe-agent.ts';
 import { toFailure } from './failures.ts';
 import { changeFreeze } from './freezes.ts';
 import { askQuestion } from './ask-question.ts';
@@ -31,7 +32,7 @@ import { applyResolve } from './resolve.ts';
 import { tellRun, temporalEyes } from './temporal.ts';
 import type { ReservationActivities } from './reservation-types.ts';
 import type { Activities, RunInput } from './types.ts';
-import type { FreezeActivities, PolicyActivities, RunCommandActivities } from './request-types.ts';
+import type { AgentActivities, FreezeActivities, PolicyActivities, RunCommandActivities } from './request-types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {
@@ -60,6 +61,7 @@ export function createActivities(
   ReservationActivities &
   AccountActivities &
   JanitorActivities &
+  AgentActivities &
   RunCommandActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
@@ -105,6 +107,7 @@ export function createActivities(
         return Promise.resolve({ kind: 'rejected', reason: 'this worker has no policy sets of a database' });
       }),
     commandRun: (input) => guarded(() => commandRun(shared, input, temporalEyes, tellRun)),
+    describeAgent: (input) => guarded(() => Promise.resolve(describeAgent(deps.config, input))),
     sweep: () => guarded(() => sweep(shared, temporalEyes)),
     askQuestion: (input) => guarded((info) => askQuestion(shared, input, info, tellRun)),
     notify: (input) => guarded(() => notify(deps, input)),

@@ -2,6 +2,7 @@
 import type { PolicyTarget } from '../governance/policy-activation.ts';
 import type { FreezeScope } from '../governance/freeze.ts';
 import type { Json } from '../governance/json.ts';
+import type { OfferedTool } from '../governance/tool.ts';
 
 /** A request to set a freeze beyond a run (unsigned), or to lift one (a signed command); targets as in governance/freeze.ts. */
 export type FreezeInput =
@@ -89,4 +90,22 @@ export interface RunCommandActivities {
 /** What the workflow `command` calls for policies. */
 export interface PolicyActivities {
   changePolicies(input: PolicyInput): Promise<PolicyResult>;
+}
+
+/** A question: which tools has this agent, as its model sees them? */
+export interface AgentInput {
+  readonly v: 1;
+  readonly kind: 'agent';
+  /** 16 bytes, hex: names the request. */
+  readonly nonce: string;
+  readonly agent: string;
+}
+
+export type AgentResult =
+  | { readonly kind: 'agent'; readonly tools: readonly OfferedTool[] }
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls for agents. */
+export interface AgentActivities {
+  describeAgent(input: AgentInput): Promise<AgentResult>;
 }

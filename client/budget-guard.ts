@@ -71,9 +71,14 @@ export class BudgetGuard implements AsyncDisposable {
     return this.#usage;
   }
 
+  /** Waits for what is being settled. @internal */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#pending]);
+  }
+
   /** Waits for what is still being settled, then ends the session: no model call after this. */
   async close(): Promise<void> {
-    await Promise.allSettled([...this.#pending]);
+    await this.settled();
     await this.session.close();
   }
 

@@ -3,6 +3,8 @@ import type { Client } from '@temporalio/client';
 import { ulid } from 'ulid';
 import type { Database } from '../activities/deps.ts';
 import type {
+  AgentInput,
+  AgentResult,
   FreezeInput,
   FreezeResult,
   PolicyInput,
@@ -15,11 +17,13 @@ import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { BUDGET_AGENT, DEFAULT_TENANT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
+import { offerOf } from '../governance/tool.ts';
 import type { agentRun, command, session } from '../workflows/index.ts';
 import { TASK_QUEUE, commandIdOf, workflowIdOf } from '../workflows/ids.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { findTarget, openClient, openDatabase, type ConnectOptions, type Target } from './connection.ts';
 import { rememberTenant } from './data-converter.ts';
+import { AgentTools, DESCRIBE_WITHIN_MS, type KnownTools } from './agent-tools.ts';
 import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
@@ -32,6 +36,7 @@ export class ActGuard {
   readonly target: Target;
   /** Where runs and commands are worked on. @internal */
   readonly taskQueue: string;
+  readonly #agents = new AgentTools((input) => this.startCommand(input));
   #db: Database | undefined;
 
   /** @internal */
@@ -67,10 +72,13 @@ export class ActGuard {
    */
   async session(options: SessionOptions): Promise<Session> {
     const run = derivedRun('session', options.tenant, options.id);
-    const agent = typeof options.agent === 'string' ? options.agent : options.agent.name;
+    const given = typeof options.agent === 'string' ? null : options.agent;
+    const agent = given?.name ?? (options.agent as string);
     const request = runRequest(run, agent, { ...options, input: options.input ?? '' });
     const { deadlineMs: _moves, openedBy: _who, ...fixed } = request;
     const parameters = digestOf({ ...fixed, deadline: options.deadline ?? null } as unknown as Json);
+    // asked for while the session is opened: `session.tools()` needs the answer at once
+    const tools = given ? knownOf(given) : this.#toolsOf(agent);
     try {
       await this.client.workflow.start<typeof session>('session', {
         ...this.#startOptions(request),
@@ -87,7 +95,7 @@ export class ActGuard {
         });
       }
     }
-    return new Session(this.client, options.id, run, typeof options.agent === 'string' ? null : options.agent);
+    return new Session(this.client, options.id, run, given, await tools);
   }
 
   /**
@@ -118,15 +126,22 @@ export class ActGuard {
   startCommand(input: FreezeInput): Promise<FreezeResult>;
   startCommand(input: PolicyInput): Promise<PolicyResult>;
   startCommand(input: RunCommandInput): Promise<RunCommandResult>;
+  startCommand(input: AgentInput): Promise<AgentResult>;
   startCommand(
-    input: FreezeInput | PolicyInput | RunCommandInput,
-  ): Promise<FreezeResult | PolicyResult | RunCommandResult> {
+    input: FreezeInput | PolicyInput | RunCommandInput | AgentInput,
+  ): Promise<FreezeResult | PolicyResult | RunCommandResult | AgentResult> {
     return this.client.workflow.execute<typeof command>('command', {
       taskQueue: this.taskQueue,
       workflowId: commandIdOf(input.nonce),
       workflowIdReusePolicy: 'REJECT_DUPLICATE',
       args: [input],
+      // a question that nobody has answered in time is of no use any more
+      ...(input.kind === 'agent' ? { workflowExecutionTimeout: DESCRIBE_WITHIN_MS } : {}),
     });
+  }
+
+  #toolsOf(agent: string): KnownTools | Promise<KnownTools> {
+    return agent === BUDGET_AGENT ? { kind: 'known', tools: [] } : this.#agents.of(agent);
   }
 
   async close(): Promise<void> {
@@ -157,6 +172,10 @@ export class ActGuard {
     const { ui, namespace } = this.target;
     return ui === null ? null : `${ui.replace(/\/$/, '')}/namespaces/${namespace}/workflows/${workflowIdOf(id)}`;
   }
+}
+
+function knownOf(agent: Agent): KnownTools {
+  return { kind: 'known', tools: agent.tools.map((tool) => offerOf(tool.manifest)) };
 }
 
 /**

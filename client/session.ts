@@ -1,5 +1,7 @@
 /** A governed run for an agent that lives elsewhere: its calls, one by one, under the same guards. */
+import type { LanguageModelV4 } from '@ai-sdk/provider';
 import type { Client } from '@temporalio/client';
+import type { ToolSet } from 'ai';
 import { ulid } from 'ulid';
 import type { Agent, Tool } from '../define/types.ts';
 import type { CallResult, Usage } from '../governance/call.ts';
@@ -20,6 +22,10 @@ import {
   type SettleAsked,
   type SettleResult,
 } from '../workflows/messages.ts';
+import type { OfferedTool } from '../governance/tool.ts';
+import type { KnownTools } from './agent-tools.ts';
+import { AiSdkSession } from './ai-sdk-session.ts';
+import type { AiToolsOptions } from './ai-sdk-tools.ts';
 import type { StartOptions } from './requests.ts';
 import { readable } from './data-converter.ts';
 import { asActGuardError } from './run.ts';
@@ -45,14 +51,17 @@ export class Session {
   /** The agent, where it was opened with the agent itself and not its name. */
   readonly agent: Agent | null;
   readonly #updates: SessionUpdates;
+  readonly #tools: KnownTools;
+  #aiSdk: AiSdkSession | undefined;
   readonly #calls = new Lane(MAX_CALLS_IN_FLIGHT);
   readonly #reservations = new Lane(MAX_RESERVING_IN_FLIGHT);
 
   /** @internal */
-  constructor(client: Client, id: string, run: string, agent: Agent | null) {
+  constructor(client: Client, id: string, run: string, agent: Agent | null, tools: KnownTools) {
     this.id = id;
     this.run = run;
     this.agent = agent;
+    this.#tools = tools;
     this.#updates = new SessionUpdates(client, id, run);
   }
 
@@ -137,6 +146,33 @@ export class Session {
   }
 
   /**
+   * A model for the AI SDK, metered against this session's budget: `provider/name`, with the key that the provider's own
+   * package would read. Its package is loaded at the first call.
+   *
+   * @example
+   * await generateText({ model: session.model('openai/gpt-5-mini'), tools: session.tools(), prompt });
+   * @throws CONFIG_INVALID for a provider that is not known; its calls throw BudgetExceededError
+   */
+  model(name: string): LanguageModelV4 {
+    return this.#doors().model(name);
+  }
+
+  /**
+   * The agent's tools, or these, for the AI SDK: each call goes through its guards in ActGuard's worker.
+   *
+   * @throws NOT_FOUND, BACKEND_UNAVAILABLE where no worker could say which tools a named agent has
+   */
+  tools(tools?: readonly Tool[], options: AiToolsOptions = {}): ToolSet {
+    return this.#doors().tools(tools, options);
+  }
+
+  /** What the agent's model is told of its tools. @internal */
+  offered(): readonly OfferedTool[] {
+    if (this.#tools.kind === 'unknown') throw this.#tools.error;
+    return this.#tools.tools;
+  }
+
+  /**
    * Reserves the worst case of a model call that you make yourself. Send what you were granted, `maxOutputTokens`
    * included, then `settle`; what is not settled by `expiresAtMs` is paid in full. `budgetGuard` does all of it.
    *
@@ -168,14 +204,19 @@ export class Session {
     }
   }
 
-  /** Ends the session: no call after this. */
+  /** Waits for model calls that are being settled, then ends the session: no call after this. */
   async close(): Promise<void> {
+    await this.#aiSdk?.settled();
     try {
       await this.#updates.handle.signal(closeSignal);
     } catch (error) {
       const known = asActGuardError(error, this.run);
       if (known.code !== 'NOT_FOUND') throw known; // closed already
     }
+  }
+
+  #doors(): AiSdkSession {
+    return (this.#aiSdk ??= new AiSdkSession(this, {}));
   }
 }
 

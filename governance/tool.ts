@@ -131,3 +131,11 @@ export function summarize(tool: ToolManifest): ToolSummary {
     onLimit: tool.rateLimit?.onLimit ?? 'deny',
   };
 }
+
+/** A tool as models are told of it. */
+export type OfferedTool = Pick<ToolManifest, 'name' | 'modelName' | 'description' | 'inputJsonSchema'>;
+
+/** The part of a manifest that a model sees. */
+export function offerOf({ name, modelName, description, inputJsonSchema }: ToolManifest): OfferedTool {
+  return { name, modelName, description, inputJsonSchema };
+}

@@ -1,6 +1,8 @@
 /** A request that belongs to no run: one activity checks it and carries it out, its answer is the workflow's result. */
 import { ApplicationFailure } from '@temporalio/workflow';
 import type {
+  AgentInput,
+  AgentResult,
   FreezeInput,
   FreezeResult,
   PolicyInput,
@@ -8,12 +10,12 @@ import type {
   RunCommandInput,
   RunCommandResult,
 } from '../activities/request-types.ts';
-import { freezing, policies, runCommands } from './proxies.ts';
+import { agents, freezing, policies, runCommands } from './proxies.ts';
 
-/** Sets or lifts a freeze, activates policies, resolves and recovers. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
+/** Sets or lifts a freeze, activates policies, resolves and recovers, describes an agent. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
 export async function command(
-  input: FreezeInput | PolicyInput | RunCommandInput,
-): Promise<FreezeResult | PolicyResult | RunCommandResult> {
+  input: FreezeInput | PolicyInput | RunCommandInput | AgentInput,
+): Promise<FreezeResult | PolicyResult | RunCommandResult | AgentResult> {
   if ((input as Partial<FreezeInput> | null | undefined)?.v !== 1) {
     throw ApplicationFailure.create({
       message: 'the input of this workflow cannot be read',
@@ -21,6 +23,7 @@ export async function command(
       nonRetryable: true,
     });
   }
+  if (input.kind === 'agent') return agents.describeAgent(input);
   if (input.kind === 'run') return runCommands.commandRun(input);
   return input.kind === 'policies' ? policies.changePolicies(input) : freezing.changeFreeze(input);
 }

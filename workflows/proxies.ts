@@ -3,7 +3,12 @@ import { ActivityCancellationType, proxyActivities, type ActivityOptions } from 
 import type { AccountActivities } from '../activities/account-types.ts';
 import type { ReservationActivities } from '../activities/reservation-types.ts';
 import type { Activities } from '../activities/types.ts';
-import type { FreezeActivities, PolicyActivities, RunCommandActivities } from '../activities/request-types.ts';
+import type {
+  AgentActivities,
+  FreezeActivities,
+  PolicyActivities,
+  RunCommandActivities,
+} from '../activities/request-types.ts';
 import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 
@@ -50,6 +55,9 @@ export const reservations = proxies<ReservationActivities>({ startToCloseTimeout
 
 /** `commandRun`: short, too. */
 export const runCommands = proxyActivities<RunCommandActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
+
+/** `describeAgent`: reads the configuration only. */
+export const agents = proxies<AgentActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
 
 /** `changePolicies`: the same; checking a large set takes a second. */
 export const policies = proxies<PolicyActivities>({ startToCloseTimeout: 60_000, retry: RETRY });

@@ -1,6 +1,15 @@
 /** ai@7 for real: its loop, its streams, its tools, against a session on the real stack and the real wire format. */
 import { randomUUID } from 'node:crypto';
-import { generateText, isStepCount, jsonSchema, streamText, tool, type Tool as AiTool } from 'ai';
+import {
+  asSchema,
+  generateText,
+  isStepCount,
+  jsonSchema,
+  streamText,
+  tool,
+  type Tool as AiTool,
+  type ToolSet,
+} from 'ai';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { aiSdk, fromAiSdk, type AiSdkSession } from '../../client/ai-sdk.ts';
@@ -134,9 +143,37 @@ test('BU1 out of budget: the loop ends with BudgetExceededError, and the provide
   expect(model.requests()).toBe(before);
 });
 
-test('doors that are not there say what to do: a provider, a key, the tools of a named agent', async () => {
-  await using session = await open({ agent: 'astronomer' });
-  expect(() => session.tools()).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+test('the session itself has both doors, also where its agent is known by name only: as the design writes it', async () => {
+  vi.stubEnv('OPENAI_BASE_URL', model.baseUrl);
+  const session = await p.actguard.session({ id: randomUUID(), agent: 'astronomer', user: 'alice', tenant: 'acme' });
+  const { text, steps } = await generateText({
+    model: session.model('openai/gpt-4o'),
+    tools: session.tools(),
+    stopWhen: isStepCount(5),
+    prompt: 'How many moons?',
+  });
+  expect(text).toBe('Mars has two moons.');
+  expect(steps[0]?.toolResults[0]?.output).toEqual({ planet: 'mars', moons: 2, by: 'string' });
+  await session.close();
+  const kinds = await countEntries(p.db, session.run);
+  expect(kinds).toMatchObject({ 'call.started': 3, 'call.succeeded': 3 });
+  // the named agent's tools are told to the model as its own code tells them
+  const given = await open();
+  const sent = (one: ToolSet) =>
+    Object.entries(one).map(([name, { description, inputSchema }]) => [
+      ...[name, description],
+      JSON.parse(JSON.stringify(asSchema(inputSchema).jsonSchema)) as unknown,
+    ]);
+  expect(sent(session.tools())).toEqual(sent(given.tools()));
+  expect(sent(session.tools())).toHaveLength(2);
+  await given.close();
+});
+
+test('doors that are not there say what to do: a provider, a key, the tools of an agent that nobody has', async () => {
+  const nobody = await p.actguard.session({ id: randomUUID(), agent: 'nobody', user: 'alice', tenant: 'acme' });
+  const missing = { code: 'NOT_FOUND', message: expect.stringContaining('there are: astronomer') as string };
+  expect(() => nobody.tools()).toThrow(expect.objectContaining(missing));
+  await using session = await open();
   expect(() => session.model('gpt-4o')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   expect(() => session.model('acme/m')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   const asked = generateText({ model: session.model('anthropic/claude-sonnet-4-5'), prompt: 'hi', maxRetries: 0 });

@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { recorded } from './test/support/record-decisions.mjs';
 
 const globalSetup = './test/support/global-setup.ts';
 
 /** The tests of every landing: they start Temporal and Postgres once, in globalSetup. */
 export default defineConfig({
+  plugins: [{ name: 'record-decisions', transform: recorded }],
   resolve: { conditions: ['actguard:source'] },
   ssr: { resolve: { conditions: ['actguard:source'] } },
   test: {
@@ -16,6 +18,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    teardownTimeout: 600_000, // a second Cedar makes every decision again; the first time on a machine it is compiled
     ...(existsSync(new URL(globalSetup, import.meta.url)) ? { globalSetup: [globalSetup] } : {}),
   },
 });

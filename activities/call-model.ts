@@ -14,8 +14,10 @@ import type { CallInfo, CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
 import { appendEntries } from './ledger.ts';
 import { answered, failed, lost, type ModelCall, type Outcome } from './model-outcome.ts';
+import { watchForAbort } from './model-abort.ts';
 import { freezeModel } from './overrun.ts';
 import { decideModel, type DecidedModel } from './policy-models.ts';
+import { comparedDigest, PoliciesMoved, underActivePolicies } from './policy-moves.ts';
 import { priceOf } from './prices.ts';
 import { runRefusal } from './refusals.ts';
 import {
@@ -67,7 +69,12 @@ export async function openedModel(
  * Asks the model once. A refusal, a failure and a lost attempt are values; it throws only what Temporal should try
  * again (the database is away) and FORBIDDEN for a run that this workflow did not open.
  */
-export async function callModel(shared: Shared, input: CallModelInput, info: Info): Promise<CallModelResult> {
+export function callModel(shared: Shared, input: CallModelInput, info: Info): Promise<CallModelResult> {
+  return underActivePolicies(shared.deps, () => decideAndAsk(shared, input, info));
+}
+
+/** @throws PoliciesMoved when another set became active before it started: nothing was spent */
+async function decideAndAsk(shared: Shared, input: CallModelInput, info: Info): Promise<CallModelResult> {
   const { deps } = shared;
   const grant = await shared.grants.of(input.run, info.workflowId);
   const agent = deps.config.agents.find((a) => a.name === grant.principal.agent);
@@ -82,7 +89,8 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
   if (!agent || !price || (refusal && !begun)) return denied(deps, frame, refusal ?? noAgent(grant), before);
 
   const call: ModelCall = { deps, frame, input, model, price };
-  const decided = decideModel(deps.policy(grant.principal.tenant), grant, { ...input, model });
+  const policy = deps.policy(grant.principal.tenant);
+  const decided = decideModel(deps, policy, grant, { ...input, model });
   if (decided.denial && !begun) return denied(deps, frame, decided.denial, before, decided);
   const started = await startModelCall(deps.db, {
     run: input.run,
@@ -93,6 +101,7 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
     continuedFrom: input.continuedFrom ?? null,
     tenant: grant.principal.tenant,
     model,
+    policy: comparedDigest(policy),
     reserved: input.reserved,
     label: input.label ?? null,
     refs: refsOf(input.run, input.results),
@@ -109,6 +118,8 @@ export async function callModel(shared: Shared, input: CallModelInput, info: Inf
       return denied(deps, frame, runRefusal(started.problem, input.run), []);
     case 'frozen':
       return denied(deps, frame, frozen(started.freeze), []);
+    case 'policies':
+      throw new PoliciesMoved();
     case 'budget':
       return accountDenied(call, started, info);
     case 'conflict':
@@ -137,6 +148,7 @@ async function ask(
   const { grant } = call.frame;
   const timeout = AbortSignal.timeout(Math.max(1, Math.min(MODEL_TIMEOUT_MS, deadlineMs - Date.now())));
   const beating = setInterval(info.heartbeat, LEASE_RENEW_MS);
+  const watch = watchForAbort(deps.db, input.run, input.call);
   try {
     const earlier = readTurns(input.run, started.turns, input.turn);
     const first: TranscriptMessage[] = earlier.length === 0 ? [{ role: 'user', text: grant.input }] : [];
@@ -148,13 +160,15 @@ async function ask(
       messages: [...earlier, ...incoming],
       maxOutputTokens: Math.min(input.maxOutputTokens, agent.maxOutputTokens),
       maxPromptBytes: input.promptBytes,
-      signal: AbortSignal.any([info.cancelled, timeout]),
+      signal: AbortSignal.any([info.cancelled, timeout, watch.signal]),
     };
     const response = await deps.models.generate(request);
     return await answered(call, incoming, started.turns.at(-1)?.digest ?? null, response);
   } catch (error) {
-    return failed(call, error, { timedOut: timeout.aborted, cancelled: info.cancelled.aborted });
+    const stopped = { timedOut: timeout.aborted, cancelled: info.cancelled.aborted, aborted: watch.signal.aborted };
+    return failed(call, error, stopped);
   } finally {
+    watch.stop();
     clearInterval(beating);
   }
 }

@@ -8,7 +8,7 @@ import { deny } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
-import { LEASE_MS, MAX_POLICY_MOVES, POLICY_POLL_MS } from '../governance/limits.ts';
+import { LEASE_MS } from '../governance/limits.ts';
 import { answerOf, ask, ownCall, unreachable } from './answers.ts';
 import { loadGrantedApproval, type GrantedApproval } from './approvals.ts';
 import { recordedDecision } from './decision-record.ts';
@@ -18,8 +18,7 @@ import { credentialNames, resolveCredentials, type Credential } from './credenti
 import { checkGuards, decidePolicy, parseArguments } from './decide.ts';
 import { effectKey, memoryOf, rateOf } from './effect-key.ts';
 import { appendEntries } from './ledger.ts';
-import { retryLater } from './failures.ts';
-import { PoliciesMoved } from './refusals.ts';
+import { comparedDigest, underActivePolicies } from './policy-moves.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { provenanceOf } from './provenance.ts';
 import { runClaimed } from './run-claimed.ts';
@@ -27,16 +26,8 @@ import type { PolicyRequest } from './deps.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
 
 /** One governed call. @throws FORBIDDEN for a run that this workflow did not open; failures that Temporal retries */
-export async function callTool(shared: CallShared, input: CallToolInput, info: CallInfo): Promise<CallToolResult> {
-  for (let moves = 0; ; moves += 1) {
-    try {
-      return await decideAndCall(shared, input, info);
-    } catch (error) {
-      if (!(error instanceof PoliciesMoved)) throw error;
-      if (moves >= MAX_POLICY_MOVES) throw retryLater('the policies keep changing', POLICY_POLL_MS);
-      await shared.deps.policySets?.refresh();
-    }
-  }
+export function callTool(shared: CallShared, input: CallToolInput, info: CallInfo): Promise<CallToolResult> {
+  return underActivePolicies(shared.deps, () => decideAndCall(shared, input, info));
 }
 
 /** @throws PoliciesMoved when another set became active before its claim: nothing was spent */
@@ -93,7 +84,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
       : null,
     approval: input.approvalId,
     ...memoryOf(tool),
-    policy: policy.activated ? policy.digest : null,
+    policy: comparedDigest(policy),
     reserved: { usdMicros: tool.manifest.cost?.worstMicros ?? 0, tokens: 0, calls: 1 },
     label: input.label ?? null,
     before,

@@ -75,6 +75,7 @@ export async function verifyCommand(
   const [used] = await deps.db.query<{ r: string }>('select actguard.use_command($1::jsonb) as r', [
     JSON.stringify({
       tenant,
+      verb: command.verb,
       nonce: command.nonce,
       target: command.target,
       person: key.person,

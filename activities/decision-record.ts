@@ -32,8 +32,11 @@ export function reasonsOf(decision: Decision): readonly string[] {
   return decision.kind === 'ask' ? decision.gates : decision.reasons;
 }
 
-// The gates that a yes counts for are those of the set that decides: the shadow says what it would have said to the same.
-function shadowed(shadow: PolicyEngine, question: PolicyRequest): JsonObject {
+/**
+ * A shadow set's word on the same question. The gates that a yes counts for are those of the set that decides: the shadow
+ * says what it would have said to the same.
+ */
+export function shadowed(shadow: PolicyEngine, question: PolicyRequest): JsonObject {
   const decision = shadow.decide(question);
   const said = decision.kind === 'deny' && decision.code === 'POLICY_ERROR' ? 'error' : decision.kind;
   return { policy: shadow.digest, decision: said, reasons: reasonsOf(decision) };

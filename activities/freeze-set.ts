@@ -8,13 +8,9 @@ import { escapeHidden } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { makeEntry, type EntryRow } from '../governance/entry.ts';
 import { type FreezeScope, freezeTarget, parseFreezeTarget } from '../governance/freeze.ts';
-import { parseName, parseRunId } from '../governance/id.ts';
+import { parseName } from '../governance/id.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
-import {
-  MAX_ABORTS_PER_RUN_AND_HOUR,
-  MAX_STATEMENT_TEXT_CHARS,
-  MAX_UNSIGNED_FREEZES_PER_HOUR,
-} from '../governance/limits.ts';
+import { MAX_STATEMENT_TEXT_CHARS, MAX_UNSIGNED_FREEZES_PER_HOUR } from '../governance/limits.ts';
 import { exactObject, hexOf, parsing, refuse, textOf, valueOf } from '../governance/strict.ts';
 import type { Deps } from './deps.ts';
 import { pgJson } from './pg-json.ts';
@@ -28,7 +24,7 @@ interface SetAnswer {
 
 const REFUSALS: { readonly [problem in Exclude<SetAnswer['kind'], 'set'>]: string } = {
   many: 'too many were set within this hour: sign this one with your key (`--key FILE`)',
-  unknown: 'there is no such run in that tenant',
+  unknown: 'no such run is open in that tenant',
   used: 'the command was used already',
   expired: 'the command has expired',
   role: 'the person is neither operator nor administrator any more',
@@ -118,34 +114,6 @@ export async function setSignedFreeze(
   return result(answer, scope, key.person);
 }
 
-/** Aborts the calls in flight of a run (which is frozen by a signal to itself). @throws BACKEND_UNAVAILABLE */
-export async function abortRun(deps: Deps, input: unknown): Promise<FreezeResult> {
-  const parsed = parsing(() => {
-    const r = exactObject(input, ['v', 'kind', 'nonce', 'tenant', 'run', 'by', 'reason'], 'the abort');
-    if (r.v !== 1) return refuse('the abort is of an unknown version');
-    return {
-      run: parseRunId(r.run),
-      tenant: parseName(r.tenant, 'tenant'),
-      nonce: hexOf(r.nonce, 'the nonce', 16),
-      by: parseName(r.by, 'by'),
-      reason: escapeHidden(textOf(r.reason, 'the reason', MAX_STATEMENT_TEXT_CHARS)),
-    };
-  });
-  if (parsed.kind === 'invalid') return { kind: 'rejected', reason: bounded(parsed.reason) };
-  const { run, tenant, nonce, by, reason } = parsed.value;
-  const entry = makeEntry({
-    kind: 'calls.aborted',
-    tenant,
-    run,
-    key: `abort:${nonce}`,
-    atMs: Date.now(),
-    data: { by, reason },
-  });
-  const answer = await ask(deps, 'abort_run', { run, tenant, max: MAX_ABORTS_PER_RUN_AND_HOUR, entries: [entry] });
-  if (answer.kind === 'set') return { kind: 'aborted', run, by, aborted: answer.aborted ?? 0 };
-  return { kind: 'rejected', reason: REFUSALS[answer.kind] };
-}
-
 function freezeEntry(
   scope: FreezeScope,
   key: string,
@@ -161,11 +129,7 @@ function usedBy(command: Command, envelope: Json, delivery: string) {
   return { nonce: command.nonce, expMs: Date.parse(command.exp), envelope, delivery };
 }
 
-async function ask(
-  deps: Deps,
-  name: 'set_freeze' | 'set_signed_freeze' | 'abort_run',
-  request: object,
-): Promise<SetAnswer> {
+async function ask(deps: Deps, name: 'set_freeze' | 'set_signed_freeze', request: object): Promise<SetAnswer> {
   const [row] = await deps.db.query<{ r: SetAnswer }>(`select actguard.${name}($1::jsonb) as r`, [pgJson(request)]);
   if (!row) throw new Error('the freeze was not answered');
   return row.r;

@@ -1,4 +1,4 @@
-/** Freezes beyond a run. Setting one may be unsigned: it only takes away. Lifting one is a signed command, used once. */
+/** Freezes. Setting one may be unsigned: it only takes away. Lifting one is a signed command, used once. */
 import { type KeyRow, signerOf } from '../governance/answer.ts';
 import { type Command, parseCommand, verifySignedCommand } from '../governance/command.ts';
 import { escapeHidden } from '../governance/denial.ts';
@@ -11,7 +11,7 @@ import { type Parsed, exactObject, hexOf, parsing, refuse, valueOf } from '../go
 import { utf8Length } from '../governance/text.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
-import { abortRun, setFreeze, setSignedFreeze } from './freeze-set.ts';
+import { setFreeze, setSignedFreeze } from './freeze-set.ts';
 import { trustOf } from './trust.ts';
 import { pgJson } from './pg-json.ts';
 import type { FreezeInput, FreezeResult } from './request-types.ts';
@@ -36,8 +36,6 @@ export async function changeFreeze(
       if (read.kind === 'invalid') return { kind: 'rejected', reason: bounded(read.reason) };
       return setSignedFreeze(deps, read.value, delivery);
     }
-    case 'abort':
-      return abortRun(deps, input);
     case 'thaw':
       return liftFreeze(deps, input, delivery);
     default:
@@ -123,6 +121,7 @@ function readSigned(
     const command: Command = valueOf(parseCommand(valueOf(parseEnvelope(r.envelope, COMMAND_PAYLOAD_TYPE)).payload));
     if (command.verb !== verb) return refuse(`the command is no ${verb}`);
     const scope = valueOf(parseFreezeTarget(command.target, command.tenant));
+    if (verb === 'thaw' && scope.scope === 'run') return refuse('the target is a run, which takes its thaw itself');
     return { envelope: r.envelope as never, keyId, scope, target: freezeTarget(scope) };
   });
 }

@@ -93,15 +93,23 @@ export async function answered(
   });
 }
 
+/** What stopped a call, if anything did. `aborted`: a freeze, which the run finds when it asks again. */
+interface Stopped {
+  readonly timedOut: boolean;
+  readonly cancelled: boolean;
+  readonly aborted: boolean;
+}
+
 /** No answer. What certainly billed nothing costs nothing; whatever is not certain is charged in full, flagged. */
-export function failed(call: ModelCall, error: unknown, why: { timedOut: boolean; cancelled: boolean }): Outcome {
+export function failed(call: ModelCall, error: unknown, why: Stopped): Outcome {
   const { deps, frame, input, model } = call;
   const own = isActGuardError(error);
   const asked = error instanceof ModelError ? error : null;
   const flagged = !own && (asked === null || asked.billed === 'unknown');
   const spent = flagged ? input.reserved : ZERO;
   const kind: FailureKind = why.timedOut ? 'timeout' : classifyFailure(error);
-  const message = deps.known.text(error instanceof Error ? error.message : 'the model call failed').slice(0, 1_000);
+  const said = error instanceof Error ? error.message : 'the model call failed';
+  const message = why.aborted ? 'aborted by a freeze' : deps.known.text(said).slice(0, 1_000);
   const name = asked?.original ?? (error instanceof Error ? error.name : 'Error');
   const tooLarge = asked?.tooLargeBytes ?? null;
   const callError: CallError = own
@@ -118,7 +126,7 @@ export function failed(call: ModelCall, error: unknown, why: { timedOut: boolean
           details: { model, flagged },
           cause: { name, message, kind },
         };
-  const retry = callError.code === 'MODEL_FAILED' && !why.cancelled && PASSING.includes(kind);
+  const retry = callError.code === 'MODEL_FAILED' && !why.cancelled && (why.aborted || PASSING.includes(kind));
   const result: CallModelResult = { kind: 'failed', error: callError, spent, retry };
   const data: JsonObject = {
     model,
@@ -127,6 +135,7 @@ export function failed(call: ModelCall, error: unknown, why: { timedOut: boolean
     failure: kind,
     spent: plain(spent),
     flagged,
+    ...(why.aborted ? { aborted: true } : {}),
   };
   const entry = callEntry(frame, 'call.failed', 'failed', data, { message });
   return outcome(call, 'failed', result, entry, data, { usage: null, transcript: null });

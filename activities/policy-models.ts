@@ -9,7 +9,8 @@ import type { Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import { decidePolicy } from './decide.ts';
-import type { PolicyEngine } from './deps.ts';
+import { recordedDecision, shadowed } from './decision-record.ts';
+import type { Deps, PolicyEngine, PolicyRequest } from './deps.ts';
 import type { ParsedPolicy } from './policy-gates.ts';
 
 /** The action's name; no tool may have it. */
@@ -80,38 +81,49 @@ export interface DecidedModel {
   readonly content: JsonObject | null;
 }
 
-/** The word of the policies on a model call. */
-export function decideModel(policy: PolicyEngine, grant: Grant, asked: ModelQuestion): DecidedModel {
-  if (policy.judgesModels !== true) return { denial: null, data: {}, content: null };
-  const { usdMicros, tokens } = asked.reserved;
-  const { decision, denial } = decidePolicy(policy, {
-    principal: grant.principal,
-    groups: grant.groups ?? [],
-    run: asked.run,
-    tool: MODEL_CALL,
-    args: {
-      model: asked.model,
-      provider: asked.model.split('/')[0] ?? '',
-      maxUsdCents: Math.ceil(usdMicros / MICROS_PER_CENT),
-      maxTokens: tokens,
-      turn: asked.turn,
-    },
-    facts: [],
-    left: {},
-    callsSoFar: Math.max(0, asked.seq - 1),
-    nowMs: Date.now(),
-    openedAtMs: grant.openedAtMs,
-    approved: [],
-  });
-  const reasons = decision.kind === 'ask' ? decision.gates : decision.reasons;
-  const data = { policy: policy.digest, reasons };
-  const content = { request: decision.request };
-  if (decision.kind !== 'ask') return { denial, data, content };
+/** The word of the policies on a model call, and of a shadow set beside it. */
+export function decideModel(
+  { policySets }: Pick<Deps, 'policySets'>,
+  policy: PolicyEngine,
+  grant: Grant,
+  asked: ModelQuestion,
+): DecidedModel {
+  const found = policySets?.shadow(grant.principal.tenant);
+  const shadow = found?.judgesModels === true ? found : undefined;
+  const question = questionOf(grant, asked);
+  if (policy.judgesModels !== true) {
+    return { denial: null, data: shadow ? { shadow: shadowed(shadow, question) } : {}, content: null };
+  }
+  const { decision, denial } = decidePolicy(policy, question);
+  const recorded = recordedDecision(policy, decision, shadow, question);
+  if (decision.kind !== 'ask') return { denial, ...recorded };
   // nobody is asked for a turn of a model: a gate that would ask denies
+  const reasons = decision.gates;
   const why = `${quote(asked.model)} needs an approval by ${reasons.map(quote).join(', ')}, and a model call cannot wait for one`;
   return {
     denial: deny('POLICY_DENIED', why, 'stop and tell the user', { tool: MODEL_ACTION, reasons }),
-    data,
-    content,
+    ...recorded,
+  };
+}
+
+function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQuestion): PolicyRequest {
+  return {
+    principal: grant.principal,
+    groups: grant.groups ?? [],
+    run,
+    tool: MODEL_CALL,
+    args: {
+      model,
+      provider: model.split('/')[0] ?? '',
+      maxUsdCents: Math.ceil(reserved.usdMicros / MICROS_PER_CENT),
+      maxTokens: reserved.tokens,
+      turn,
+    },
+    facts: [],
+    left: {},
+    callsSoFar: Math.max(0, seq - 1),
+    nowMs: Date.now(),
+    openedAtMs: grant.openedAtMs,
+    approved: [],
   };
 }

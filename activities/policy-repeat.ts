@@ -8,6 +8,7 @@ import type { JsonObject } from '../governance/json.ts';
 import { CedarSet } from './policy-cedar.ts';
 import type { CedarAnswer } from './policy-cedar.ts';
 import type { CheckedPolicies } from './policy-check.ts';
+import { MODEL_ACTION } from './policy-models.ts';
 import type { CedarRequest } from './policy-request.ts';
 
 /** What a set says to a recorded request. `ask`: only gates deny, and their approval would allow. Reasons are policy ids. */
@@ -25,6 +26,8 @@ export function repeater(checked: CheckedPolicies): (recorded: JsonObject) => Re
   const gates = new Set(world.gates);
   return (recorded) => {
     if (!isRequest(recorded)) return { kind: 'error', reasons: [], message: 'no request was kept' };
+    // a set that does not name model calls leaves them to budgets
+    if (actionOf(recorded) === MODEL_ACTION && !checked.judgesModels) return { kind: 'allow', reasons: [] };
     const given = approvedIn(recorded).filter((id) => gates.has(id));
     const answer = cedar.decide(withApproved(recorded, given, gates.size > 0));
     if (answer.kind !== 'deny') return repeated(answer);
@@ -64,6 +67,10 @@ function repeated(answer: CedarAnswer): Repeated {
 function isRequest(recorded: JsonObject): boolean {
   const { context, entities } = recorded;
   return typeof context === 'object' && context !== null && !Array.isArray(context) && Array.isArray(entities);
+}
+
+function actionOf(recorded: JsonObject): unknown {
+  return (recorded['action'] as { readonly id?: unknown } | null | undefined)?.id;
 }
 
 /** Gates that counted as approved when it was decided. */

@@ -7,12 +7,8 @@ import type { Prepared } from './prepared.ts';
 import type { ClaimAnswer, StoredResult } from './claim.ts';
 import type { Deps } from './deps.ts';
 import { retryLater } from './failures.ts';
+import { PoliciesMoved } from './policy-moves.ts';
 import type { CallToolInput, CallToolResult } from './types.ts';
-
-/** The policies changed between the decision and its claim: the call is decided again (activities/call-tool.ts). */
-export class PoliciesMoved extends Error {
-  override readonly name = 'PoliciesMoved';
-}
 
 /** The denial for an answer that refuses; null for one that does not. @throws what Temporal should try again */
 export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): Denial | null {

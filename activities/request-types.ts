@@ -4,7 +4,7 @@ import type { FreezeScope } from '../governance/freeze.ts';
 import type { Json } from '../governance/json.ts';
 import type { OfferedTool } from '../governance/tool.ts';
 
-/** A request to set a freeze beyond a run (unsigned), or to lift one (a signed command); targets as in governance/freeze.ts. */
+/** A request to set a freeze (unsigned or signed), or to lift one beyond a run (a signed command); targets as in governance/freeze.ts. */
 export type FreezeInput =
   | {
       readonly v: 1;
@@ -19,21 +19,10 @@ export type FreezeInput =
       /** Also stop the calls in flight, within seconds. */
       readonly abort?: boolean;
     }
-  /** Stop the calls in flight of a run that was frozen by a signal to itself. */
-  | {
-      readonly v: 1;
-      readonly kind: 'abort';
-      readonly nonce: string;
-      readonly tenant: string;
-      readonly run: string;
-      readonly by: string;
-      readonly reason: string;
-    }
   | { readonly v: 1; readonly kind: 'signed-freeze' | 'thaw'; readonly nonce: string; readonly envelope: Json };
 
 export type FreezeResult =
   | ({ readonly kind: 'set'; readonly by: string; readonly aborted: number } & FreezeScope)
-  | { readonly kind: 'aborted'; readonly run: string; readonly by: string; readonly aborted: number }
   | ({ readonly kind: 'lifted'; readonly by: string } & FreezeScope)
   | ({ readonly kind: 'absent' } & FreezeScope)
   | { readonly kind: 'rejected'; readonly reason: string };

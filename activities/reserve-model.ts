@@ -14,6 +14,7 @@ import { appendEntries } from './ledger.ts';
 import { freezeModel } from './overrun.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
 import { decideModel, type DecidedModel } from './policy-models.ts';
+import { comparedDigest, PoliciesMoved, underActivePolicies } from './policy-moves.ts';
 import { priceOf } from './prices.ts';
 import { runRefusal } from './refusals.ts';
 import { finishModelCall, startModelCall } from './transcript.ts';
@@ -38,14 +39,19 @@ export function priceModel({ deps }: Shared, input: PriceModelInput): PriceModel
  * Records that a model call may be made: entry and reservation, before anything is sent (P1, P3). Asked again (its
  * worker died), it answers the same. Refusals are values. @throws FORBIDDEN, BACKEND_UNAVAILABLE
  */
-export async function reserveModel(shared: Shared, input: ReserveModelInput, info: Info): Promise<ReserveModelResult> {
+export function reserveModel(shared: Shared, input: ReserveModelInput, info: Info): Promise<ReserveModelResult> {
+  return underActivePolicies(shared.deps, () => decideAndReserve(shared, input, info));
+}
+
+async function decideAndReserve(shared: Shared, input: ReserveModelInput, info: Info): Promise<ReserveModelResult> {
   const { deps } = shared;
   const { frame, grant } = await frameOf(shared, input, info);
   const before = workflowEntryRows(input.run, grant, input.entries);
   const refusal = refuseBefore(shared, input, Math.min(input.deadlineMs, grant.deadlineMs));
   if (refusal) return denied(shared, frame, refusal, before);
   const asked = { run: input.run, seq: input.seq, model: input.model, turn: 0, reserved: input.reserved };
-  const decided = decideModel(deps.policy(grant.principal.tenant), grant, asked);
+  const policy = deps.policy(grant.principal.tenant);
+  const decided = decideModel(deps, policy, grant, asked);
   if (decided.denial) return denied(shared, frame, decided.denial, before, decided);
   const data: JsonObject = {
     model: input.model,
@@ -67,6 +73,7 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
     continuedFrom: input.continuedFrom ?? null,
     tenant: grant.principal.tenant,
     model: input.model,
+    policy: comparedDigest(policy),
     reserved: input.reserved,
     label: null,
     refs: [],
@@ -83,6 +90,8 @@ export async function reserveModel(shared: Shared, input: ReserveModelInput, inf
       return denied(shared, frame, runRefusal(started.problem, input.run), []);
     case 'frozen':
       return denied(shared, frame, frozen(started.freeze), []);
+    case 'policies':
+      throw new PoliciesMoved();
     case 'budget':
       return denied(shared, frame, accountRefused(started, deps.config.budgetWaitMs).denial, []);
     case 'finished':

@@ -42,6 +42,8 @@ export interface StartRequest {
   readonly continuedFrom: string | null;
   readonly tenant: string;
   readonly model: string;
+  /** The set it was decided under, as {@link comparedDigest} says it. */
+  readonly policy: string | null;
   readonly reserved: Amount;
   readonly label: string | null;
   /** Calls whose results join this turn. */
@@ -60,6 +62,8 @@ export interface StartRequest {
 export type StartAnswer =
   | { readonly kind: 'run'; readonly problem: 'unknown' | 'closed' | 'reset' }
   | { readonly kind: 'frozen'; readonly freeze: { scope: string; value: string; by: string; reason: string } }
+  /** Another set is active than the one it was decided under: nothing was started. */
+  | { readonly kind: 'policies' }
   | { readonly kind: 'finished'; readonly result: string }
   | { readonly kind: 'lost' }
   | { readonly kind: 'conflict' }

@@ -1,4 +1,4 @@
-/** Freezes beyond a run: asks a worker to set or lift one, lists what holds. */
+/** Freezes: asks a worker to set or lift one, lists what holds. */
 import { randomBytes } from 'node:crypto';
 import type { Database } from '../activities/deps.ts';
 import type { FreezeResult } from '../activities/request-types.ts';
@@ -6,7 +6,10 @@ import { ActGuardError } from '../governance/errors.ts';
 import { type FreezeScope, freezeTarget } from '../governance/freeze.ts';
 import type { Json } from '../governance/json.ts';
 import { answerOf } from './answer-of.ts';
+import { workflowIdOf } from '../workflows/ids.ts';
+import { freezeSignal } from '../workflows/messages.ts';
 import type { ActGuard } from './client.ts';
+import { asActGuardError } from './run.ts';
 
 /** A freeze that holds. */
 export interface ListedFreeze {
@@ -21,7 +24,8 @@ export interface ListedFreeze {
 
 /**
  * Freezes a scope; when this returns, no call of it begins anywhere. With `abort` its calls in flight are stopped when
- * they next renew their claims (3 s); a write that was stopped is unknown. Answers how many.
+ * they next renew their claims (3 s); a write that was stopped is unknown, a model call is paid for. Answers how many. A run
+ * is told, too ({@link tellFrozen}).
  * @throws ARGUMENTS_INVALID what a worker refuses, BACKEND_UNAVAILABLE when none has answered: it still holds later
  */
 export async function freezeScope(
@@ -39,16 +43,22 @@ export async function freezeScopeSigned(actguard: ActGuard, envelope: Json): Pro
   return aborted(await answerOf(actguard.startCommand({ v: 1, kind: 'signed-freeze', nonce: nonce(), envelope })));
 }
 
-/** Stops the calls in flight of a run, which is to be frozen already. Answers how many. @throws ARGUMENTS_INVALID, BACKEND_UNAVAILABLE */
-export async function abortCalls(
+/** Tells a run that it is frozen, which holds already: it waits, and shows who and why. @throws NOT_FOUND, BACKEND_UNAVAILABLE */
+export async function tellFrozen(
   actguard: ActGuard,
-  about: { readonly tenant: string; readonly run: string; readonly by: string; readonly reason: string },
-): Promise<number> {
-  return aborted(await answerOf(actguard.startCommand({ v: 1, kind: 'abort', nonce: nonce(), ...about })));
+  run: string,
+  about: { readonly by: string; readonly reason: string },
+): Promise<void> {
+  await actguard.client.workflow
+    .getHandle(workflowIdOf(run))
+    .signal(freezeSignal, about)
+    .catch((error: unknown) => {
+      throw asActGuardError(error, run);
+    });
 }
 
 function aborted(result: FreezeResult): number {
-  if (result.kind === 'set' || result.kind === 'aborted') return result.aborted;
+  if (result.kind === 'set') return result.aborted;
   throw new ActGuardError('ARGUMENTS_INVALID', reasonOf(result));
 }
 

@@ -40,7 +40,6 @@ export const ENTRY_KINDS = [
   'key.revoked',
   'freeze.set',
   'freeze.lifted',
-  'calls.aborted',
   'credential.revealed',
   'credential.used',
   'ledger.broken',

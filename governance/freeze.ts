@@ -1,11 +1,11 @@
-/** What can be frozen beyond a run, and how it is written: `tool:payments.refund`, `agent:desk`, `user:bob`, `tenant:acme`, `model:openai/gpt-5-mini`, `all`. */
-import { parseName } from './id.ts';
+/** What can be frozen, and how it is written: `run:ID`, `tool:payments.refund`, `agent:desk`, `user:bob`, `tenant:acme`, `model:openai/gpt-5-mini`, `all`. */
+import { parseName, parseRunId } from './id.ts';
 import { type Parsed, parsing, refuse } from './strict.ts';
 
 /** The tenant that stands for every tenant. */
 export const EVERY_TENANT = '*';
 
-const KINDS = ['tool', 'agent', 'user', 'tenant', 'model'] as const;
+const KINDS = ['run', 'tool', 'agent', 'user', 'tenant', 'model'] as const;
 
 /** A scope as freezes are kept. */
 export interface FreezeScope {
@@ -29,8 +29,11 @@ export function parseFreezeTarget(target: unknown, tenant: unknown): Parsed<Free
     }
     const colon = target.indexOf(':');
     const scope = KINDS.find((kind) => colon > 0 && kind === target.slice(0, colon));
-    if (!scope) return refuse('the target is none of tool:NAME, agent:NAME, user:NAME, tenant:NAME, model:NAME, all');
-    const value = parseName(target.slice(colon + 1), scope);
+    if (!scope)
+      return refuse('the target is none of run:RUN, tool:NAME, agent:NAME, user:NAME, tenant:NAME, model:NAME, all');
+    const name = target.slice(colon + 1);
+    const value = scope === 'run' ? parseRunId(name) : parseName(name, scope);
+    if (scope === 'run' && where === EVERY_TENANT) return refuse('a run belongs to one tenant');
     if (value === EVERY_TENANT) return refuse(`\`*\` names no ${scope}: everything is \`all\``);
     if (scope === 'tenant' && where !== value) return refuse('the tenant that is named is not the one it is asked for');
     return { tenant: where, scope, value };

@@ -215,8 +215,6 @@ export const MAX_POLICY_CHAIN = 64;
 export const MAX_POLICY_TOKENS = 4_000;
 /** Freezes that may be set in a tenant within an hour without a signature: an incident needs a few, a flood fills the ledger. */
 export const MAX_UNSIGNED_FREEZES_PER_HOUR = 60;
-/** How often a run's calls in flight may be aborted within an hour: each is an entry. */
-export const MAX_ABORTS_PER_RUN_AND_HOUR = 20;
 /** Cases of one file: more are another file. */
 export const MAX_POLICY_CASES = 5_000;
 /** Policy sets that a database keeps: enough for years of changes, and a loop that pushes ends somewhere. */

@@ -20,6 +20,10 @@ begin
     && array['operator', 'admin', '*'] then return 'role'; end if;
   insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
   values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
+  if p->>'verb' = 'thaw' then -- of a run: what holds in its claims; the run itself hears of it next
+    perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
+    delete from freezes where tenant = p->>'tenant' and scope = 'run' and 'run:' || value = p->>'target';
+  end if;
   perform append_entries(p->'entries');
   return 'ok';
 end $$;

@@ -21,27 +21,46 @@ begin
     pg_advisory_xact_lock_shared(hashtextextended('actguard:control:' || p_tenant, 0));
 end $$;
 
--- Stops the calls in flight that a scope names, when they next renew their claims (every 3 s); how many. The caller
--- holds the control lock alone, so that none begins meanwhile.
+-- Whether a scope names a call (of a tool or a model) of a run.
+create or replace function actguard.in_scope(p_scope text, p_value text, r actguard.runs, p_tool text) returns boolean
+language sql immutable as $$
+  select case p_scope when 'all' then true when 'tenant' then r.tenant = p_value when 'user' then r.user_id = p_value
+    when 'agent' then r.agent = p_value when 'run' then r.run = p_value else p_tool = p_value end
+$$;
+
+-- Stops the calls in flight that a scope names, of tools when they next renew their claims, of models when they next
+-- look (both every 3 s); how many. The caller holds the control lock alone, so that none begins meanwhile.
 create or replace function actguard.abort_calls(p_tenant text, p_scope text, p_value text) returns integer
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare v_count integer;
+declare v_tools integer; v_models integer;
 begin
   update calls c set abort_at = clock_timestamp() from runs r
   where r.run = c.run and c.state = 'claimed' and c.lease_until > clock_timestamp() and (p_tenant = '*' or c.tenant = p_tenant)
-    and case p_scope when 'all' then true when 'tenant' then c.tenant = p_value when 'tool' then c.tool = p_value
-      when 'user' then r.user_id = p_value when 'agent' then r.agent = p_value when 'run' then c.run = p_value end;
-  get diagnostics v_count = row_count;
-  return v_count;
+    and in_scope(p_scope, p_value, r, c.tool);
+  get diagnostics v_tools = row_count;
+  update model_calls m set abort_at = clock_timestamp() from runs r
+  where r.run = m.run and m.state = 'started' and not m.elsewhere and (p_tenant = '*' or r.tenant = p_tenant)
+    and in_scope(p_scope, p_value, r, m.model);
+  get diagnostics v_models = row_count;
+  return v_tools + v_models;
 end $$;
 
--- Sets a freeze: { kind: 'set', aborted } or 'many' (p.max unsigned ones were set there within an hour: sign the next).
--- One that holds already is set again only to abort.
+-- Whether a freeze asked to stop this model call.
+create or replace function actguard.model_call_aborted(p_run text, p_call text) returns boolean
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select abort_at is not null from model_calls where run = p_run and call = p_call
+$$;
+
+-- Sets a freeze: { kind: 'set', aborted }, 'many' (p.max unsigned ones were set there within an hour: sign the next) or
+-- 'unknown' (no such run is open there). One that holds already is set again only to abort.
 create or replace function actguard.set_freeze(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare v_abort boolean := coalesce((p->>'abort')::boolean, false); v_aborted integer := 0;
 begin
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
+  if p->>'scope' = 'run' and not exists (select from runs where run = p->>'value' and tenant = p->>'tenant' and status = 'open') then
+    return jsonb_build_object('kind', 'unknown');
+  end if;
   if not v_abort and exists (select from freezes where tenant = p->>'tenant' and scope = p->>'scope' and value = p->>'value') then
     return jsonb_build_object('kind', 'set', 'aborted', 0);
   end if;
@@ -72,21 +91,6 @@ begin
   insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
   values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
   return set_freeze(p || '{"signed": true}');
-end $$;
-
--- Stops the calls in flight of one run: { kind: 'set', aborted }, 'many' (p.max times within an hour) or 'unknown'.
-create or replace function actguard.abort_run(p jsonb) returns jsonb
-language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare v_aborted integer;
-begin
-  if not exists (select from runs where run = p->>'run' and tenant = p->>'tenant') then return jsonb_build_object('kind', 'unknown'); end if;
-  if (select count(*) from entries where run = p->>'run' and kind = 'calls.aborted'
-      and inserted_at > clock_timestamp() - interval '1 hour') >= (p->>'max')::int then
-    return jsonb_build_object('kind', 'many');
-  end if;
-  v_aborted := abort_calls(p->>'tenant', 'run', p->>'run');
-  perform append_entries(p->'entries');
-  return jsonb_build_object('kind', 'set', 'aborted', v_aborted);
 end $$;
 
 create or replace function actguard.lift_freeze(p jsonb) returns boolean

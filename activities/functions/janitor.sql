@@ -116,6 +116,7 @@ begin
   update runs set status = p->>'status', last_seq = (p->>'lastSeq')::int, closed_at = clock_timestamp()
     where run = p->>'run' and status = 'open' and temporal_run = p->>'temporalRun';
   if not found then return false; end if;
+  delete from freezes where scope = 'run' and value = p->>'run'; -- what has ended needs no freeze
   perform append_entries(p->'entries');
   return true;
 end $$;

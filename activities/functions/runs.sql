@@ -54,5 +54,6 @@ begin
   if p->>'status' is not null then
     update runs set status = p->>'status', last_seq = (p->>'lastSeq')::int, closed_at = clock_timestamp()
     where run = p->>'run' and status = 'open';
+    delete from freezes where scope = 'run' and value = p->>'run'; -- what has ended needs no freeze
   end if;
 end $$;

@@ -16,7 +16,7 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
 $$;
 
 -- The start of a model call: one transaction, one round trip. Answers
---   run { problem } | frozen { freeze } | budget { ... } (reserve_accounts) | finished { result } | lost | conflict | started { turns, results }.
+--   run { problem } | frozen { freeze } | policies (another set is active than p.policy: decide again) | budget { ... } (reserve_accounts) | finished { result } | lost | conflict | started { turns, results }.
 -- `lost`: an earlier attempt started and left no outcome; it may have been sent, so nothing is sent again.
 create or replace function actguard.start_model_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
@@ -46,14 +46,16 @@ begin
 
   v_freeze := freeze_of(r.tenant, r.run, r.user_id, r.agent, p->>'model');
   if v_freeze is not null then return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze); end if;
+  if active_policy(r.tenant) is distinct from p->>'policy' then return jsonb_build_object('kind', 'policies'); end if;
   if r.accounts is not null then
     v_budget := reserve_accounts(r.accounts, p->>'label', p->'reserved');
     if v_budget->>'kind' <> 'held' then return v_budget; end if;
     v_budget := nullif(v_budget->'held', 'null');
   end if;
   begin
-    insert into model_calls (run, call, seq, turn, model, reserved, accounts, label)
-    values (r.run, p->>'call', (p->>'seq')::int, (p->>'turn')::int, p->>'model', p->'reserved', v_budget, p->>'label');
+    insert into model_calls (run, call, seq, turn, model, reserved, accounts, label, elsewhere)
+    values (r.run, p->>'call', (p->>'seq')::int, (p->>'turn')::int, p->>'model', p->'reserved', v_budget, p->>'label',
+      coalesce((p->>'elsewhere')::boolean, false));
   exception when unique_violation then
     raise exception 'actguard: started at the same moment' using errcode = '40001'; -- Temporal tries again
   end;

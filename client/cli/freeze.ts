@@ -4,11 +4,10 @@ import type { Command } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import { EVERY_TENANT, type FreezeScope, parseFreezeTarget } from '../../governance/freeze.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
-import { freezeSignal, thawSignal, type RunState } from '../../workflows/messages.ts';
+import { thawSignal, type RunState } from '../../workflows/messages.ts';
 import type { ActGuard } from '../client.ts';
 import { makeCommand, makeFreeze, makeThaw } from '../commands.ts';
-import { abortCalls, freezeScope, freezeScopeSigned, thawScope } from '../freezes.ts';
-import { asActGuardError } from '../run.ts';
+import { freezeScope, freezeScopeSigned, tellFrozen, thawScope } from '../freezes.ts';
 import { type Doors, withActguard } from './doors.ts';
 import { ownKey } from './own-key.ts';
 import { visible } from './show-approval.ts';
@@ -32,7 +31,10 @@ export function register(program: Command, doors: Doors): void {
     .argument('<what>', what)
     .requiredOption('--reason <text>', 'why; it stands in the ledger')
     .option('--tenant <tenant>', "where: for tool, agent, user and model ('*': every tenant)")
-    .option('--abort', 'also stop the calls in flight, within 3 seconds; a write that is stopped is unknown')
+    .option(
+      '--abort',
+      'also stop the calls in flight, within 3 seconds; a write that is stopped is unknown, a model call is paid for',
+    )
     .option('--key <file>', 'sign it with your key: needed when too many were set within the hour')
     .action((id: string, flags: Flags) =>
       withActguard(doors, async (actguard) => {
@@ -40,13 +42,11 @@ export function register(program: Command, doors: Doors): void {
         const target = targetOf(id, flags.tenant);
         if (target.kind === 'run') {
           const { run } = target;
-          const handle = actguard.client.workflow.getHandle(workflowIdOf(run));
-          await handle.signal(freezeSignal, { by, reason: flags.reason }).catch((error: unknown) => {
-            throw asActGuardError(error, run);
-          });
+          const { tenant } = await actguard.run(run).state();
+          const aborted = await freezeWith(doors, actguard, { tenant, scope: 'run', value: run }, by, flags);
+          await tellFrozen(actguard, run, { by, reason: flags.reason });
           await until(actguard, run, (state) => state.frozen !== null);
           doors.line(`frozen     ${run}; lift it with: actguard thaw ${run} --reason "..."`);
-          const aborted = flags.abort ? await abortRun(actguard, run, by, flags.reason) : 0;
           if (flags.abort) doors.line(stopping(aborted));
           doors.json({ run, frozen: true, aborted });
           return;
@@ -101,11 +101,6 @@ async function freezeWith(
   if (file === undefined) return freezeScope(actguard, scope, { by, reason, abort });
   const key = await ownKey(doors, actguard.target.stateDirectory, file);
   return freezeScopeSigned(actguard, makeFreeze(scope, reason, abort, key, Date.now()));
-}
-
-async function abortRun(actguard: ActGuard, run: string, by: string, reason: string): Promise<number> {
-  const { tenant } = await actguard.run(run).state();
-  return abortCalls(actguard, { tenant, run, by, reason });
 }
 
 function stopping(aborted: number): string {

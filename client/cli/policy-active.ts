@@ -152,7 +152,9 @@ async function change(
     io.line(`waits      ${what} for ${where} loosens; another operator or administrator has to sign the same:`);
     for (const line of result.loosens) io.line(`           ${visible(line)}`);
     io.exitWith(EXIT.denied);
-    io.line(`           actguard policy activate ${digest ?? ''} --tenant ${tenant} --reason "..." --key THEIRS`);
+    const again = digest === null ? 'rollback' : `activate ${digest}`;
+    const at = tenant === EVERY_TENANT ? "'*'" : tenant;
+    io.line(`           actguard policy ${again} --tenant ${at} --reason "..." --key THEIRS`);
     return;
   }
   const by = result.by.map((person) => visible(person || 'a root key')).join(' and ');
@@ -169,7 +171,7 @@ async function list(io: Io, tenant: string | null): Promise<void> {
     for (const a of listed.activations) {
       const mark = a.active ? (a.role === 'shadow' ? 'shadow' : 'active') : '      ';
       const what = a.digest === null ? 'none        ' : a.digest.slice(0, 12);
-      const who = a.people.map((person) => visible(person)).join(' and ');
+      const who = a.people.map((person) => visible(person || 'a root key')).join(' and ');
       io.line(
         `${mark}  ${what}  ${placeOf(a.tenant)}  ${new Date(a.activatedAtMs).toISOString()} by ${who}: ${visible(a.reason)}`,
       );

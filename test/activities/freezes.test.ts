@@ -82,6 +82,23 @@ describe('P7 a freeze holds for what it names and only for that', () => {
   });
 });
 
+test('P7 a frozen run is FROZEN in its claims, others go on; nothing is left of the freeze when the run has ended', async () => {
+  const worker = world.worker([tool('pay')]);
+  const { deps } = worker.shared;
+  const [mine, other] = [await worker.run({ tenant: 'runs' }), await worker.run({ tenant: 'runs' })];
+  expect(await changeFreeze(deps, freezeOf(`run:${mine.run}`, 'elsewhere'))).toMatchObject({ kind: 'rejected', reason: 'no such run is open in that tenant' }); // prettier-ignore
+  expect(await changeFreeze(deps, freezeOf(`run:${mine.run}`, 'runs'))).toMatchObject({ kind: 'set' });
+  expect(await mine.call('pay', { n: ++n })).toMatchObject({
+    kind: 'denied',
+    denial: { code: 'FROZEN', details: { scope: 'run', value: mine.run, by: 'olga', reason: 'looks odd' } },
+  });
+  expect((await other.call('pay', { n: ++n })).kind).toBe('done');
+  expect(await listFreezes(deps.db, 'runs')).toHaveLength(1);
+  await deps.db.query('select actguard.record_run($1::jsonb)', [JSON.stringify({ run: mine.run, status: 'stopped', lastSeq: 1, entries: [] })]); // prettier-ignore
+  expect(await listFreezes(deps.db, 'runs')).toEqual([]);
+  expect((await changeFreeze(deps, freezeOf(`run:${mine.run}`, 'runs'))).kind).toBe('rejected');
+});
+
 test('P7 a freeze waits for a claim that is deciding, and the next claim waits for the freeze', async () => {
   const worker = world.worker([tool('pay')], { roots: [root.keyId] });
   const { deps } = worker.shared;
@@ -140,7 +157,7 @@ describe('P4 thaws are signed', () => {
 
   test.each([
     ['no operator', () => signed(command(), clerk), /neither operator nor administrator/],
-    ['a run', () => signed(command({ target: 'run:x' })), /target/],
+    ['a run', () => signed(command({ target: `run:${'0'.repeat(26)}` })), /takes its thaw itself/],
     ['another tenant', () => signed(command({ tenant: 'globex' })), /unknown/],
     ['every tenant by an operator', () => signed(command({ tenant: '*' })), /unknown/],
     [
@@ -186,7 +203,10 @@ describe('P4 thaws are signed', () => {
   });
 
   test.each([
-    ['another scope', freezeOf('run:x', 'acme')],
+    ['another scope', freezeOf('room:x', 'acme')],
+    ['no run id', freezeOf('run:x', 'acme')],
+    ['a run that is not there', freezeOf(`run:${'0'.repeat(26)}`, 'acme')],
+    ['a run of every tenant', freezeOf(`run:${'0'.repeat(26)}`, '*')],
     ['a scope without a name', freezeOf('tool:', 'acme')],
     ['another tenant’s', freezeOf('tenant:acme', 'globex')],
     ['all in one tenant', freezeOf('all', 'acme')],

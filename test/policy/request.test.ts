@@ -86,7 +86,7 @@ describe('model calls', () => {
     reserved: { usdMicros: 25_001, tokens: 100, calls: 1 },
   };
   const permit = 'permit (principal, action == Action::"model.call", resource)';
-  const words = (text: string, over: object = {}) => decideModel(load(text), grant, { ...asked, ...over }).denial;
+  const words = (text: string, over: object = {}) => decideModel({}, load(text), grant, { ...asked, ...over }).denial;
 
   test('a set that does not name them leaves them to budgets', () => {
     expect(words(ALL)).toBeNull();

@@ -6,7 +6,6 @@ import { loadPolicies } from '../../activities/policy-load.ts';
 import type { LoadedPolicies } from '../../activities/policy.ts';
 import type { JsonObject } from '../../governance/json.ts';
 import type { ToolManifest } from '../../governance/tool.ts';
-import '../support/check-decisions.ts';
 
 const nothing = () => ({});
 const outputSchema = z.object({});

@@ -2,8 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import * as freeze from '../../client/cli/freeze.ts';
+import * as freezes from '../../client/cli/freezes.ts';
 import type { Session } from '../../client/index.ts';
-import { defineTool } from '../../define/index.ts';
+import { defineAgent, defineTool } from '../../define/index.ts';
+import { chat, json, startProvider, type Provider } from '../model/provider.ts';
 import { commandLine, type Printed } from '../support/cli.ts';
 import { platform, type Platform } from '../support/platform.ts';
 
@@ -30,12 +32,22 @@ const hang = (name: string, effect: 'read' | 'write') =>
   } as never);
 const tools = [hang('send', 'write'), hang('look', 'read')];
 let p: Platform;
+let provider: Provider;
 let actguard: (...args: string[]) => Promise<Printed>;
 beforeAll(async () => {
-  p = await platform({ tools });
-  actguard = commandLine(p, [freeze]);
+  provider = await startProvider();
+  const talker = defineAgent({ name: 'talker', model: 'openai/gpt-4o', instructions: 'Be brief.', tools: [] });
+  p = await platform({
+    tools,
+    agents: [defineAgent({ name: 'desk', tools }), talker],
+    modelReplayUrl: provider.baseUrl,
+  });
+  actguard = commandLine(p, [freeze, freezes]);
 });
-afterAll(() => p?.end());
+afterAll(async () => {
+  await p?.end();
+  await provider?.stop();
+});
 
 function open(tenant: string): Promise<Session> {
   return p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant });
@@ -75,7 +87,7 @@ test('P7 freeze --abort of one tool, and a freeze without it lets calls finish',
   expect(await kept.result).toMatchObject({ kind: 'done' });
 });
 
-test('P7 freeze RUN --abort stops the calls of that run only', async () => {
+test('P7 freeze RUN --abort stops the calls of that run only, and holds in its claims', async () => {
   const [one, two] = [await open('initech'), await open('initech')];
   const [mine, theirs] = [await inFlight(one, 'send'), await inFlight(two, 'send')];
   const frozen = await actguard('freeze', one.run, '--reason', 'odd', '--abort');
@@ -83,6 +95,26 @@ test('P7 freeze RUN --abort stops the calls of that run only', async () => {
   expect(await mine.result).toMatchObject({ kind: 'unknown' });
   begun.get(theirs.id)?.();
   expect(await theirs.result).toMatchObject({ kind: 'done' });
-  const kinds = await p.db.query<{ kind: string }>('select kind from actguard.entries where run = $1', [one.run]);
-  expect(kinds.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['calls.aborted', 'call.unknown']));
+  expect((await actguard('freezes', '--tenant', 'initech')).lines).toEqual([expect.stringMatching(`^run:${one.run} .*odd$`)]); // prettier-ignore
+  await actguard('thaw', one.run, '--reason', 'fine');
+  expect((await actguard('freezes', '--tenant', 'initech')).lines).toEqual(['nothing is frozen']);
+});
+
+test('P7 P3 BU5 freeze --abort ends a model call in flight: paid in full, and the run asks again after the thaw', async () => {
+  provider.answer = () => undefined; // it thinks, and thinks
+  const run = await p.actguard.start('talker', { input: 'go', user: 'alice', tenant: 'hooli' });
+  await expect.poll(() => provider.seen.length, { timeout: 15_000 }).toBe(1);
+  const frozen = await actguard('freeze', run.id, '--reason', 'talks too much', '--abort');
+  expect(frozen.json).toEqual({ run: run.id, frozen: true, aborted: 1 });
+  provider.answer = (_seen, response) => json(response, 200, chat({ text: 'hello' }));
+  const failed = async (): Promise<unknown[]> => {
+    const rows = await p.db.query<{ body: string }>(`select convert_from(body, 'UTF8') as body from actguard.entries where run = $1 and kind = 'call.failed'`, [run.id]); // prettier-ignore
+    return rows.map(({ body }) => (JSON.parse(body) as { data: unknown }).data);
+  };
+  await expect.poll(failed, { timeout: 15_000 }).toMatchObject([{ aborted: true, flagged: true }]);
+  await expect.poll(async () => (await run.state()).reserved.usdMicros, { timeout: 15_000 }).toBe(0);
+  expect(provider.seen).toHaveLength(1); // it is not asked again while frozen
+  await actguard('thaw', run.id, '--reason', 'go on');
+  expect(await run.result()).toMatchObject({ status: 'answered', text: 'hello' });
+  expect(provider.seen).toHaveLength(2);
 });

@@ -16,7 +16,6 @@ import type { ConfigOptions } from '../../define/types.ts';
 import type { LiveFact } from '../../governance/call.ts';
 import type { Json } from '../../governance/json.ts';
 import { freshDatabase, type FreshDatabase } from './database.ts';
-import './check-decisions.ts';
 
 /** Permits everything: for tests that are about other guards. */
 export const PERMIT_ALL: PolicyEngine = {

@@ -1,11 +1,11 @@
 /** A second implementation of Cedar (cedar-go, test/cedar-go/main.go): built once, asked with decisions, answers its own. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { CedarAnswer } from '../../activities/policy-cedar.ts';
+import { type CedarAnswer, CedarSet } from '../../activities/policy-cedar.ts';
 import type { CedarRequest } from '../../activities/policy-request.ts';
 
 const SOURCE = fileURLToPath(new URL('../cedar-go/', import.meta.url));
@@ -25,8 +25,6 @@ interface Theirs {
   readonly errors: readonly string[];
 }
 
-let program: string | undefined;
-
 /** Whether Go is here to build it. */
 export function hasGo(): boolean {
   return spawnSync('go', ['version']).status === 0;
@@ -40,7 +38,7 @@ export function disagreements(made: readonly MadeDecision[]): string[] {
   const compared = made.filter(({ answer }) => answer.kind !== 'error' || answer.message.includes('policy `'));
   if (compared.length === 0) return [];
   const input = compared.map(({ policies, request }) => JSON.stringify({ policies, request })).join('\n');
-  const done = spawnSync((program ??= build()), [], { input, encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 });
+  const done = spawnSync(builtProgram(), [], { input, encoding: 'utf8', maxBuffer: 256 * 1024 * 1024 });
   if (done.status !== 0) throw new Error(`cedar-go: ${done.stderr || String(done.error)}`);
   const answers = done.stdout.trimEnd().split('\n');
   if (answers.length !== compared.length) throw new Error(`cedar-go answered ${answers.length} of ${compared.length}`);
@@ -52,7 +50,41 @@ export function disagreements(made: readonly MadeDecision[]): string[] {
   });
 }
 
-function build(): string {
+/** Every decision that is made meanwhile in this process. */
+export function decisionsOf(work: () => void): MadeDecision[] {
+  const made: MadeDecision[] = [];
+  const { decide } = CedarSet.prototype;
+  CedarSet.prototype.decide = function (this: CedarSet, request) {
+    const answer = decide.call(this, request);
+    made.push({ policies: this.policies, request: structuredClone(request), answer });
+    return answer;
+  };
+  try {
+    work();
+  } finally {
+    CedarSet.prototype.decide = decide;
+  }
+  return made;
+}
+
+/** The decisions of a whole run, a process at a time (record-decisions.mjs); a line that a killed process left half is none. */
+export function* recordedDecisions(folder: string): Generator<MadeDecision[]> {
+  for (const name of readdirSync(folder)) {
+    const sets = new Map<number, MadeDecision['policies']>();
+    const made: MadeDecision[] = [];
+    for (const line of readFileSync(join(folder, name), 'utf8').split('\n')) {
+      if (!line.endsWith('}')) continue;
+      const said = JSON.parse(line) as { set: number } & Partial<MadeDecision>;
+      if (said.policies) sets.set(said.set, said.policies);
+      const policies = sets.get(said.set);
+      if (said.request && said.answer && policies) made.push({ policies, request: said.request, answer: said.answer });
+    }
+    yield made;
+  }
+}
+
+/** The program; the first time on a machine it is compiled, which takes a minute or two. */
+export function builtProgram(): string {
   const digest = createHash('sha256');
   for (const file of ['main.go', 'go.mod', 'go.sum']) digest.update(readFileSync(join(SOURCE, file)));
   const folder = join(tmpdir(), 'actguard-cedar-go');

@@ -1,6 +1,7 @@
 /**
  * One Postgres and one Temporal dev server for a whole test run, on free ports, gone afterwards. What a killed run left
- * behind is swept by the next one. Tests reach them through `freshDatabase()` and `temporalAddress()`.
+ * behind is swept by the next one. Tests reach them through `freshDatabase()` and `temporalAddress()`. At the end every
+ * decision of the run, in whichever process, is made again by a second implementation of Cedar.
  */
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,6 +13,7 @@ import type { ProcessRef } from '../../worker/children.ts';
 import { freePort } from '../../worker/ports.ts';
 import { startPostgres } from '../../worker/postgres-server.ts';
 import { findTemporal, startTemporal } from '../../worker/temporal-server.ts';
+import { disagreements, hasGo, recordedDecisions } from './cedar-go.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -28,6 +30,8 @@ interface RunRecord {
 }
 
 const RECORDS = join(tmpdir(), `actguard-test-${process.getuid?.() ?? 0}`);
+
+const RECORDER = new URL('record-decisions.mjs', import.meta.url).href;
 
 // Rooms whose tests need no servers: asked for alone, nothing is started.
 const PURE = /test\/(governance|define|tidy)\//;
@@ -46,10 +50,16 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const record = () =>
     writeFileSync(recordFile, JSON.stringify({ parent: thisProcess(), children, folder } satisfies RunRecord));
   record();
+  const decisions = join(folder, 'decisions');
+  mkdirSync(decisions);
+  process.env['ACTGUARD_TEST_DECISIONS'] = decisions;
+  process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --import=${RECORDER}`.trim();
   const teardown = async () => {
     await Promise.all(started.map((server) => server.stop()));
+    const found = otherwise(decisions);
     rmSync(folder, { recursive: true, force: true });
     rmSync(recordFile, { force: true });
+    if (found.length > 0) throw new Error(`cedar-go decides otherwise:\n${found.slice(0, 10).join('\n')}`);
   };
   const postgres = async () => {
     const server = await startPostgres({
@@ -88,6 +98,19 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw failed.reason;
   }
   return teardown;
+}
+
+/** Decisions of the run that the second implementation makes otherwise. Without Go test/policy/cedar-go.test.ts fails. */
+function otherwise(folder: string): string[] {
+  if (readdirSync(folder).length === 0 || !hasGo()) return [];
+  let count = 0;
+  const found: string[] = [];
+  for (const made of recordedDecisions(folder)) {
+    count += made.length;
+    found.push(...disagreements(made));
+  }
+  console.log(`cedar-go made ${count} decisions again, ${found.length} otherwise`);
+  return found;
 }
 
 // Ends the servers of runs whose own process is gone, by pid and start time.

@@ -11,7 +11,6 @@ import { type WorkerOptions, jsonLog, runWorker } from '../../worker/worker.ts';
 import { makeBundle } from '../../worker/bundle.ts';
 import { freshDatabase } from './database.ts';
 import { temporalAddress } from './temporal.ts';
-import './check-decisions.ts';
 
 export interface Platform {
   readonly actguard: ActGuard;

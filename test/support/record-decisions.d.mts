@@ -1,0 +1,1 @@
+export function recorded(code: string, id: string): string | undefined;

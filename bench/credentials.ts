@@ -13,6 +13,7 @@ import { createActivities } from '../activities/index.ts';
 import { addPayloadKey, writePayloadKeys } from '../activities/payload-keys.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { dataConverterOf } from '../client/data-converter.ts';
+import { keepSyntax } from '../worker/bundle-syntax.ts';
 import { failureConverterPath, payloadConverterPath } from '../workflows/converter-path.ts';
 import { spineStack, throughput } from './spine.ts';
 import { median, say, type BenchStack } from './stack.ts';
@@ -82,6 +83,7 @@ async function sealedStack(stack: BenchStack, keysFile: string): Promise<BenchSt
       workflowsPath: fileURLToPath(new URL('./workflows.ts', import.meta.url)),
       payloadConverterPath,
       failureConverterPath,
+      webpackConfigHook: keepSyntax,
       logger: new DefaultLogger('WARN'),
     }),
     dataConverter,

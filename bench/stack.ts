@@ -13,6 +13,7 @@ import { loadPolicyDirectory } from '../activities/policy-load.ts';
 import { connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import type { Config } from '../define/types.ts';
+import { keepSyntax } from '../worker/bundle-syntax.ts';
 import { freePort } from '../worker/ports.ts';
 import { startPostgres } from '../worker/postgres-server.ts';
 import { findTemporal, startTemporal } from '../worker/temporal-server.ts';
@@ -88,6 +89,7 @@ export async function benchStack(
   const workflowBundle = await bundleWorkflowCode({
     workflowsPath: fileURLToPath(new URL('./workflows.ts', import.meta.url)),
     payloadConverterPath,
+    webpackConfigHook: keepSyntax,
     logger: new DefaultLogger('WARN'),
   });
   const worker = await Worker.create({

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { bundleWorkflowCode, type WorkflowBundleOption, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { failureConverterPath, payloadConverterPath } from '../workflows/converter-path.ts';
+import { keepSyntax } from './bundle-syntax.ts';
 
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
@@ -38,6 +39,7 @@ export function makeBundle(): Promise<WorkflowBundleWithSourceMap> {
     workflowsPath: path(`../workflows/index.${extension}`),
     payloadConverterPath,
     failureConverterPath,
+    webpackConfigHook: keepSyntax,
     logger: {
       log: quiet,
       trace: quiet,

@@ -12,10 +12,11 @@ import type {
 import { HEARTBEAT_TIMEOUT_MS } from '../governance/limits.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 
-/** Codes that no other attempt can mend. */
-const FINAL = ['CONFIG_INVALID', 'ARGUMENTS_INVALID', 'FORBIDDEN', 'NOT_FOUND', 'CONFLICT', 'UNAUTHENTICATED'];
-/** The database or a worker may be away for long: the run waits and goes on. */
-const RETRY = { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 30_000, nonRetryableErrorTypes: FINAL };
+/**
+ * The database or a worker may be away for long: the run waits and goes on. What no other attempt can mend, activities throw as
+ * final (activities/failures.ts): a list of codes here would stand in every event that schedules one.
+ */
+const RETRY = { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 30_000 };
 /** Beyond a tool's timeout: two round trips to the database, and a worker that is slow. */
 const CALL_SLACK_MS = 60_000;
 const MODEL_TIMEOUT_MS = 15 * 60_000;

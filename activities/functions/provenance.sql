@@ -3,15 +3,16 @@
 -- Keeps what a call's outcome showed. Arguments (level `user`) count as the user's words only while the run has seen
 -- nothing untrusted, and nothing of our own people that could have worded them.
 create or replace function actguard.note_provenance(p_run text, p_call text, p_rows jsonb) returns void
-language sql security definer set search_path = actguard, pg_temp as $$
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+begin
   insert into provenance (run, call, level, words, tokens, grams)
   select p_run, p_call, e->>'level', (e->>'words')::boolean, decode(coalesce(e->>'tokens', ''), 'base64'),
     decode(coalesce(e->>'grams', ''), 'base64')
   from jsonb_array_elements(p_rows) e
   where e->>'level' <> 'user' or not exists (
     select from provenance s where s.run = p_run and (s.level = 'internal' or (s.level = 'untrusted' and s.words)))
-  on conflict (run, call, level) do nothing
-$$;
+  on conflict (run, call, level) do nothing;
+end $$;
 
 -- Rows after p_after, oldest first, and how many there are up to it: a transaction that began earlier may have committed
 -- later. At least one line, with a null id where nothing is new.

@@ -126,7 +126,10 @@ test('an activity that no retry can mend ends the run as failed, closed in the l
     env,
     {
       model: firstThen(wants({ to: 'bob' })),
-      tool: () => Promise.reject(ApplicationFailure.create({ type: 'NOT_FOUND', message: 'there is no such run' })),
+      tool: () =>
+        Promise.reject(
+          ApplicationFailure.create({ type: 'NOT_FOUND', message: 'there is no such run', nonRetryable: true }),
+        ),
     },
     async (world, start) => {
       const result = await (await start()).result();

@@ -12,6 +12,7 @@ import { callEntry, workflowEntryRows, type CallFrame } from './call-entries.ts'
 import type { Deps, ModelRequest, TranscriptMessage } from './deps.ts';
 import type { CallInfo, CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
+import { LiveText } from './live-text.ts';
 import { appendEntries } from './ledger.ts';
 import { answered, failed, lost, type ModelCall, type Outcome } from './model-outcome.ts';
 import { watchForAbort } from './model-abort.ts';
@@ -149,6 +150,7 @@ async function ask(
   const timeout = AbortSignal.timeout(Math.max(1, Math.min(MODEL_TIMEOUT_MS, deadlineMs - Date.now())));
   const beating = setInterval(info.heartbeat, LEASE_RENEW_MS);
   const watch = watchForAbort(deps.db, input.run, input.call);
+  const live = started.watched ? new LiveText(deps, { run: input.run, call: input.call }) : null;
   try {
     const earlier = readTurns(input.run, started.turns, input.turn);
     const first: TranscriptMessage[] = earlier.length === 0 ? [{ role: 'user', text: grant.input }] : [];
@@ -161,6 +163,7 @@ async function ask(
       maxOutputTokens: Math.min(input.maxOutputTokens, agent.maxOutputTokens),
       maxPromptBytes: input.promptBytes,
       signal: AbortSignal.any([info.cancelled, timeout, watch.signal]),
+      ...(live ? { onText: (more) => live.push(more) } : {}),
     };
     const response = await deps.models.generate(request);
     return await answered(call, incoming, started.turns.at(-1)?.digest ?? null, response);
@@ -170,6 +173,7 @@ async function ask(
   } finally {
     watch.stop();
     clearInterval(beating);
+    await live?.end();
   }
 }
 

@@ -135,6 +135,8 @@ export interface ModelRequest {
   /** The serialised request may not be larger: refused before it is sent. */
   readonly maxPromptBytes: number;
   readonly signal: AbortSignal;
+  /** Set: the answer is streamed, and its text told as it comes, as it is: not scrubbed. */
+  readonly onText?: (more: string) => void;
 }
 
 export interface ModelResponse {

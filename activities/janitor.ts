@@ -53,6 +53,7 @@ export async function sweep(shared: CallShared, eyes: WorkflowEyes): Promise<Swe
   const closedRuns = await closeLostRuns(shared, eyes);
   const { notices } = await settleDeadCalls(shared.deps);
   const lostClaims = await loseClaims(shared);
+  await shared.deps.db.query('select actguard.forget_live()');
   return { closedRuns, lostClaims, notices, questions: await dueQuestions(shared) };
 }
 

@@ -2,7 +2,7 @@
  * The `fetch` that model providers get: it measures the serialised request and refuses one that is larger than what was
  * reserved, follows no redirect, reads a bounded answer, never tries again, and keeps account of what left the machine.
  */
-import { MAX_MODEL_RESPONSE_BYTES } from '../governance/limits.ts';
+import { MAX_MODEL_RESPONSE_BYTES, STREAM_FIELDS_BYTES } from '../governance/limits.ts';
 import { neverLeft } from '../governance/never-left.ts';
 
 /** What became of the one request of a model call. */
@@ -19,8 +19,11 @@ export function newTraffic(): ModelTraffic {
   return { bytes: 0, sent: 'none', refused: null };
 }
 
-/** @param maxBytes largest request that is sent; null measures and sends nothing */
-export function modelFetch(traffic: ModelTraffic, maxBytes: number | null): typeof fetch {
+/**
+ * @param maxBytes largest request that is sent; null measures and sends nothing
+ * @param streams the answer is passed on as it comes; its request has a few fields more, which no model reads
+ */
+export function modelFetch(traffic: ModelTraffic, maxBytes: number | null, streams = false): typeof fetch {
   return async (input, init = {}) => {
     const { body } = init;
     if (typeof body !== 'string') throw refuse(traffic, 'too-large', 'the request has a body that cannot be measured');
@@ -28,7 +31,7 @@ export function modelFetch(traffic: ModelTraffic, maxBytes: number | null): type
     if (asked !== 'none' || traffic.refused) throw refuse(traffic, 'again', 'a model call sends one request');
     traffic.bytes = Buffer.byteLength(body);
     if (maxBytes === null) throw refuse(traffic, 'measured', 'measured');
-    if (!(traffic.bytes <= maxBytes)) {
+    if (!(traffic.bytes <= maxBytes + (streams ? STREAM_FIELDS_BYTES : 0))) {
       throw refuse(traffic, 'too-large', `the request is ${traffic.bytes} bytes, ${maxBytes} were reserved`);
     }
     traffic.sent = 'asked';
@@ -44,7 +47,7 @@ export function modelFetch(traffic: ModelTraffic, maxBytes: number | null): type
       await response.body?.cancel();
       throw refuse(traffic, 'redirect', 'the provider answered with a redirect, which is not followed');
     }
-    return new Response(await bounded(response, traffic), {
+    return new Response(streams && response.body ? limited(response.body, traffic) : await bounded(response, traffic), {
       status: response.status,
       headers: plain(response.headers),
     });
@@ -61,16 +64,28 @@ async function bounded(response: Response, traffic: ModelTraffic): Promise<Uint8
   let bytes = 0;
   for await (const part of response.body ?? []) {
     bytes += part.byteLength;
-    if (bytes > MAX_MODEL_RESPONSE_BYTES) {
-      throw refuse(
-        traffic,
-        'answer-too-large',
-        `the provider's answer is larger than ${MAX_MODEL_RESPONSE_BYTES} bytes`,
-      );
-    }
+    if (bytes > MAX_MODEL_RESPONSE_BYTES) throw tooLarge(traffic);
     parts.push(part);
   }
   return new Uint8Array(Buffer.concat(parts));
+}
+
+/** The same bound for an answer that is passed on as it comes. */
+function limited(body: ReadableStream<Uint8Array>, traffic: ModelTraffic): ReadableStream<Uint8Array> {
+  let bytes = 0;
+  return body.pipeThrough(
+    new TransformStream<Uint8Array, Uint8Array>({
+      transform(part, controller) {
+        bytes += part.byteLength;
+        if (bytes > MAX_MODEL_RESPONSE_BYTES) throw tooLarge(traffic);
+        controller.enqueue(part);
+      },
+    }),
+  );
+}
+
+function tooLarge(traffic: ModelTraffic): Error {
+  return refuse(traffic, 'answer-too-large', `the provider's answer is larger than ${MAX_MODEL_RESPONSE_BYTES} bytes`);
 }
 
 /** The body is decoded already. */

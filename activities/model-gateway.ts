@@ -5,7 +5,7 @@
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { generateText, type LanguageModel } from 'ai';
+import { generateText, streamText, type LanguageModel } from 'ai';
 import type { Config, ProviderOptions } from '../define/types.ts';
 import { ActGuardError, isActGuardError } from '../governance/errors.ts';
 import type { ModelGateway, ModelRequest, ModelResponse, SecretSource } from './deps.ts';
@@ -65,8 +65,12 @@ export function createModelGateway(options: ModelGatewayOptions): ModelGateway {
     async generate(request) {
       const traffic = newTraffic();
       try {
-        const model = await openModel(options, known, request.model, modelFetch(traffic, request.maxPromptBytes));
-        const result = await ask(model, request, request.maxOutputTokens, request.signal);
+        const { onText, maxPromptBytes } = request;
+        const fetch = modelFetch(traffic, maxPromptBytes, onText !== undefined);
+        const model = await openModel(options, known, request.model, fetch);
+        const result = onText
+          ? await readAlong(model, request, onText)
+          : await generateText(asked(model, request, request.maxOutputTokens, request.signal));
         const toolCalls = readToolCalls(result.toolCalls);
         const text = readText(result.text);
         return {
@@ -82,7 +86,7 @@ export function createModelGateway(options: ModelGatewayOptions): ModelGateway {
       const traffic = newTraffic();
       const model = buildModel(providerOf(options, request.model), REPLAY_KEY, modelFetch(traffic, null));
       try {
-        await ask(model, request, WIDEST_OUTPUT_TOKENS);
+        await generateText(asked(model, request, WIDEST_OUTPUT_TOKENS));
       } catch (error) {
         if (traffic.refused !== 'measured') throw error;
       }
@@ -93,8 +97,21 @@ export function createModelGateway(options: ModelGatewayOptions): ModelGateway {
 
 type Asked = Omit<ModelRequest, 'maxOutputTokens' | 'signal' | 'maxPromptBytes'>;
 
-function ask(model: LanguageModel, request: Asked, maxOutputTokens: number, signal?: AbortSignal) {
-  return generateText({
+/** The same call, streamed: its text is told as it comes. An answer that is cut off is a failure, as it is unstreamed. */
+async function readAlong(model: LanguageModel, request: ModelRequest, onText: (more: string) => void) {
+  const given = asked(model, request, request.maxOutputTokens, request.signal);
+  const result = streamText({ ...given, onError: () => undefined });
+  for await (const part of result.fullStream) {
+    if (part.type === 'text-delta') onText(part.text);
+    if (part.type === 'error') throw part.error;
+    if (part.type === 'abort') throw request.signal.reason;
+  }
+  if ((await result.rawFinishReason) === undefined) throw new Error('the answer ended before it was finished');
+  return { text: await result.text, toolCalls: await result.toolCalls, usage: await result.usage };
+}
+
+function asked(model: LanguageModel, request: Asked, maxOutputTokens: number, signal?: AbortSignal) {
+  return {
     model,
     maxRetries: 0,
     maxOutputTokens,
@@ -103,7 +120,7 @@ function ask(model: LanguageModel, request: Asked, maxOutputTokens: number, sign
     ...(request.instructions === '' ? {} : { instructions: request.instructions }),
     ...(request.tools.length === 0 ? {} : { tools: toToolSet(request.tools) }),
     ...(signal ? { abortSignal: signal } : {}),
-  });
+  };
 }
 
 interface Provider {
@@ -178,7 +195,7 @@ function buildModel(provider: Provider, apiKey: string, fetch: typeof globalThis
     case 'anthropic':
       return createAnthropic({ baseURL, apiKey, fetch })(model);
     case 'openai-compatible':
-      return createOpenAICompatible({ name, baseURL, apiKey, fetch })(model);
+      return createOpenAICompatible({ name, baseURL, apiKey, fetch, includeUsage: true })(model);
     default:
       return provider.kind satisfies never;
   }

@@ -70,6 +70,8 @@ export type StartAnswer =
   | AccountRefusal
   | {
       readonly kind: 'started';
+      /** Somebody wants to read along. */
+      readonly watched?: boolean;
       readonly turns: readonly StoredTurn[];
       readonly results: { readonly [ref: string]: FoundResult };
     };

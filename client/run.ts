@@ -45,10 +45,11 @@ export class Run {
   }
 
   /**
-   * What happens, from the beginning and until the end: entries as they are recorded, and what the model says.
+   * What happens, from the beginning and until the end: entries as they are recorded, and what the model says, while it
+   * says it (`delta`) and in full (`text`). A turn is streamed to those who were there when it began.
    *
    * @example
-   * for await (const event of run.events()) if (event.kind === 'text') show(event.text);
+   * for await (const event of run.events()) if (event.kind === 'delta') screen.write(event.text);
    * @throws NOT_FOUND, BACKEND_UNAVAILABLE
    */
   events(options: EventsOptions = {}): AsyncGenerator<RunEvent, void, void> {

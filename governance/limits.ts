@@ -38,6 +38,12 @@ export const MAX_RESERVING_IN_FLIGHT = 2;
 export const FIRST_THAW_PAUSE_MS = 30_000;
 /** … and at the most: a thaw of a tenant is noticed within this. */
 export const MAX_THAW_PAUSE_MS = 10 * 60_000;
+/** How often a turn's text is written down for those who read along: quick enough to read, four small writes a second. */
+export const LIVE_TEXT_MS = 250;
+/** Who has not looked for this long does not read along any more. */
+export const WATCH_MS = 15_000;
+/** Bytes of a streamed request that are not in one that is answered at once: `stream`, `stream_options`. No prompt. */
+export const STREAM_FIELDS_BYTES = 64;
 /** How long an Update waits for a result before it answers `pending`. */
 export const SESSION_ANSWER_MS = 20_000;
 /**

@@ -40,6 +40,7 @@ begin
     update model_calls set state = 'lost', result = p->>'lostResult', finished_at = clock_timestamp(), spent = m.reserved
       where run = m.run and call = m.call;
     if m.accounts is not null then perform settle_call(m.accounts, m.reserved, m.charged, m.reserved); end if;
+    delete from live_text where run = m.run and call = m.call;
     perform append_entries(p->'lostEntries');
     return jsonb_build_object('kind', 'lost');
   end if;
@@ -60,7 +61,7 @@ begin
     raise exception 'actguard: started at the same moment' using errcode = '40001'; -- Temporal tries again
   end;
   perform append_entries(p->'entries');
-  return jsonb_build_object('kind', 'started',
+  return jsonb_build_object('kind', 'started', 'watched', is_watched(r.run),
     'turns', coalesce((select jsonb_agg(jsonb_build_object('turn', t.turn, 'messages', t.messages, 'digest', t.digest, 'parent', t.parent)
       order by t.turn) from transcripts t where t.run = r.run), '[]'::jsonb),
     'results', read_results(r.tenant, p->'refs'));
@@ -74,6 +75,7 @@ declare m model_calls; v_last transcripts; t jsonb := p->'transcript'; v_marks j
 begin
   select * into m from model_calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
+  delete from live_text where run = m.run and call = m.call;
   if m.state <> 'started' then
     if coalesce((p->>'elsewhere')::boolean, false) and m.result = p->>'result' then -- the same settlement, tried again
       return jsonb_build_object('kind', 'ok');

@@ -94,3 +94,40 @@ async function read(request: IncomingMessage): Promise<string> {
   for await (const part of request as AsyncIterable<Buffer>) parts.push(part);
   return Buffer.concat(parts).toString('utf8');
 }
+
+/** A chat completion that is streamed by hand. */
+export interface StreamedChat {
+  text(more: string): void;
+  call(id: string, name: string, args: string): void;
+  /** Ends it as OpenAI does: the reason, the usage, the mark. */
+  end(usage?: unknown): void;
+  /** Cuts the connection. */
+  destroy(): void;
+  /** Ends the answer in its middle, politely. */
+  leave(): void;
+}
+
+/** Begins a streamed answer. */
+export function streamed(response: ServerResponse): StreamedChat {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  const send = (more: object): void => {
+    const chunk = { id: 'c', object: 'chat.completion.chunk', created: 1_764_000_000, model: 'm', ...more };
+    response.write(`data: ${JSON.stringify(chunk)}\n\n`);
+  };
+  const delta = (one: object): void => send({ choices: [{ index: 0, delta: one }] });
+  let called = false;
+  return {
+    text: (content) => delta({ content }),
+    call: (id, name, args) => {
+      called = true;
+      delta({ tool_calls: [{ index: 0, id, type: 'function', function: { name, arguments: args } }] });
+    },
+    end: (usage) => {
+      send({ choices: [{ index: 0, delta: {}, finish_reason: called ? 'tool_calls' : 'stop' }] });
+      if (usage !== undefined) send({ choices: [], usage });
+      response.end('data: [DONE]\n\n');
+    },
+    destroy: () => void response.destroy(),
+    leave: () => void response.end(),
+  };
+}

@@ -5,6 +5,7 @@ import type { RunEvent } from '../../client/index.ts';
 import { defineAgent, defineTool } from '../../define/index.ts';
 import type { RunResult } from '../../governance/call.ts';
 import { startModelServer, type ModelServer } from '../../worker/model-server.ts';
+import { chat, json, startProvider, streamed, USAGE, type StreamedChat } from '../model/provider.ts';
 import { platform, type Platform } from '../support/platform.ts';
 
 let go = (): void => undefined;
@@ -32,13 +33,18 @@ afterAll(async () => {
   await model?.stop();
 });
 
-const word = (event: RunEvent): string =>
+const word = (event: Exclude<RunEvent, { kind: 'delta' }>): string =>
   event.kind === 'entry' ? event.entry.kind : event.kind === 'text' ? `says ${event.text}` : event.result.status;
 
 test('events come while the run is under way, each once and in order, with what the model says, and then they end', async () => {
   const run = await p.actguard.start('desk', { input: 'go', user: 'alice', tenant: 'acme' });
   const words: string[] = [];
+  let deltas = '';
   for await (const event of run.events({ everyMs: 20 })) {
+    if (event.kind === 'delta') {
+      deltas += event.text;
+      continue;
+    }
     words.push(word(event));
     // the tool's call has started and not ended: it goes on because this was seen
     if (words.filter((w) => w === 'call.started').length === 2) go();
@@ -47,9 +53,47 @@ test('events come while the run is under way, each once and in order, with what 
     ...['run.opened', 'call.started', 'call.succeeded', 'call.started', 'call.succeeded'],
     ...['call.started', 'call.succeeded', 'says It is seven.', 'run.closed', 'answered'],
   ]);
+  expect(deltas).toMatch(/It is seven\.$/);
   const again: string[] = [];
-  for await (const event of run.events()) again.push(word(event));
+  for await (const event of run.events()) if (event.kind !== 'delta') again.push(word(event));
   expect(again).toEqual(words);
+});
+
+test('a chat screen reads along: the text of a turn comes while the model still writes it, once, and all of it', async () => {
+  const provider = await startProvider();
+  let stream: StreamedChat | undefined;
+  provider.answer = (seen, response) => {
+    const call = { id: 'a', name: 'waits', args: '{}' };
+    if (provider.seen.length === 1 && !seen.body['stream']) return json(response, 200, chat({ calls: [call] }));
+    const answer = streamed(response);
+    if (provider.seen.length === 1) {
+      answer.call(call.id, call.name, call.args);
+      return answer.end(USAGE);
+    }
+    stream = answer;
+    answer.text('Once upon ');
+  };
+  const agents = [defineAgent({ name: 'desk', model: 'openai/gpt-4o', instructions: 'Be brief.', tools: [waits] })];
+  const own = await platform({ tools: [waits], agents, modelReplayUrl: provider.baseUrl });
+  try {
+    const run = await own.actguard.start('desk', { input: 'tell', user: 'alice', tenant: 'acme' });
+    const heard: string[] = [];
+    let started = 0;
+    for await (const event of run.events({ everyMs: 20 })) {
+      // the second turn begins when somebody is there for certain
+      if (event.kind === 'entry' && event.entry.kind === 'call.started' && (started += 1) === 2) go();
+      if (event.kind === 'text') heard.push(`in full: ${event.text}`);
+      if (event.kind !== 'delta') continue;
+      heard.push(event.text);
+      // the model goes on because this was seen
+      if (heard.length === 1) stream?.text('a time');
+      else stream?.end(USAGE);
+    }
+    expect(heard).toEqual(['Once upon ', 'a time', 'in full: Once upon a time']);
+  } finally {
+    await own.end();
+    await provider.stop();
+  }
 });
 
 test('an aborted iteration ends; a run that is not there is NOT_FOUND', async () => {
@@ -79,7 +123,8 @@ test('an entry that is committed late, under an earlier number, is not left out;
   let finish = (_: RunResult): void => undefined;
   const ended = new Promise<RunResult>((resolve) => (finish = resolve));
   const db = {
-    query: (_sql: string, [filter]: unknown[]) => {
+    query: (sql: string, [filter]: unknown[]) => {
+      if (sql.includes('watch_run')) return Promise.reject(new Error('a database that is read only'));
       const { after } = JSON.parse(filter as string) as { after: number };
       afters.push(after);
       const rows = looks[Math.min(afters.length, looks.length) - 1] ?? [];

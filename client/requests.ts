@@ -7,7 +7,7 @@ import { ActGuardError } from '../governance/errors.ts';
 import { parseName } from '../governance/id.ts';
 import { MAX_INPUT_BYTES } from '../governance/limits.ts';
 import { utf8Length } from '../governance/text.ts';
-import type { AgentRunInput } from '../workflows/messages.ts';
+import type { AgentRunInput, SessionInput } from '../workflows/messages.ts';
 
 /** Options of `actguard.start`. */
 export interface StartOptions {
@@ -21,8 +21,18 @@ export interface StartOptions {
   readonly deadline?: number | string;
 }
 
+/** Only of `actguard.session`. */
+export interface IdleOption {
+  /** The session ends when it has had no call for this long: `'1h'`, or milliseconds; default 24 h. */
+  readonly idle?: number | string;
+}
+
 /** The checked request. @throws ARGUMENTS_INVALID naming every field that is wrong */
-export function runRequest(run: string, agent: string, options: StartOptions): AgentRunInput {
+export function runRequest(
+  run: string,
+  agent: string,
+  options: StartOptions & IdleOption,
+): AgentRunInput & Pick<SessionInput, 'idleMs'> {
   const problems: string[] = [];
   const checked = <T>(work: () => T, otherwise: T): T => {
     try {
@@ -33,7 +43,8 @@ export function runRequest(run: string, agent: string, options: StartOptions): A
     }
   };
   const name = (field: string, value: unknown): string => checked(() => parseName(value as string, field), '');
-  const request: AgentRunInput = {
+  const idleMs = checked(() => (options.idle === undefined ? null : parseDuration(options.idle)), null);
+  const request: AgentRunInput & Pick<SessionInput, 'idleMs'> = {
     v: 1,
     run,
     agent: name('agent', agent),
@@ -46,6 +57,7 @@ export function runRequest(run: string, agent: string, options: StartOptions): A
       () => (options.deadline === undefined ? null : Date.now() + parseDuration(options.deadline as number)),
       null,
     ),
+    ...(idleMs === null ? {} : { idleMs }),
   };
   if (problems.length > 0) {
     throw new ActGuardError('ARGUMENTS_INVALID', problems.join('; '), {

@@ -26,7 +26,7 @@ import type { OfferedTool } from '../governance/tool.ts';
 import type { KnownTools } from './agent-tools.ts';
 import { AiSdkSession } from './ai-sdk-session.ts';
 import type { AiToolsOptions } from './ai-sdk-tools.ts';
-import type { StartOptions } from './requests.ts';
+import type { IdleOption, StartOptions } from './requests.ts';
 import { readable } from './data-converter.ts';
 import { asActGuardError } from './run.ts';
 import { Lane, SessionUpdates } from './session-updates.ts';
@@ -35,7 +35,7 @@ const LONGEST_POLL_MS = 10_000;
 const NOTHING_USED: Usage = { usd: 0, usdMicros: 0, tokens: 0, calls: 0 };
 
 /** Options of `actguard.session`. */
-export interface SessionOptions extends Omit<StartOptions, 'input'> {
+export interface SessionOptions extends Omit<StartOptions, 'input'>, IdleOption {
   /** Your own id: the same id and parameters give the same session. */
   readonly id: string;
   /** The agent itself, or its name. */

@@ -1,5 +1,5 @@
 /** Finds and loads a user's `actguard.config.*`: any TypeScript or JavaScript, also what Node itself would not run. */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { createJiti } from 'jiti';
 import * as actguard from '../define/index.ts';
@@ -9,6 +9,9 @@ import { ActGuardError, isActGuardError } from '../governance/errors.ts';
 
 /** File names, in the order they are looked for. */
 export const CONFIG_NAMES = ['ts', 'mts', 'js', 'mjs', 'cts', 'cjs'].map((extension) => `actguard.config.${extension}`);
+
+/** Folders that are looked into for a configuration in the wrong place. */
+const MAX_FOLDERS = 100;
 
 /** A configuration and where it stands: its `policies` folder is relative to `directory`. */
 export interface LoadedConfig {
@@ -80,10 +83,34 @@ function notFound(path: string | undefined, cwd: string): ActGuardError {
       hint: 'check the path given with --config',
     });
   }
+  const below = findBelow(cwd);
   return new ActGuardError('CONFIG_INVALID', `no \`actguard.config.ts\` in \`${resolve(cwd)}\` or above`, {
-    details: { lookedFor: CONFIG_NAMES, from: resolve(cwd) },
-    hint: 'change to your project, give --config, or have a first one written: npx actguard init',
+    details: { lookedFor: CONFIG_NAMES, from: resolve(cwd), ...(below === undefined ? {} : { below }) },
+    hint:
+      below === undefined
+        ? 'change to your project, give --config, or have a first one written: npx actguard init'
+        : `there is one below: move it here, or give --config ${below}`,
   });
+}
+
+/** A configuration in a folder below, where people put it by mistake: `src/actguard.config.ts`. Only told, never used. */
+function findBelow(cwd: string): string | undefined {
+  const folders = (of: string): string[] => {
+    try {
+      return readdirSync(of, { withFileTypes: true })
+        .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.') && entry.name !== 'node_modules')
+        .slice(0, MAX_FOLDERS)
+        .map((entry) => join(of, entry.name));
+    } catch {
+      return [];
+    }
+  };
+  const near = folders(cwd);
+  for (const folder of [...near, ...near.flatMap(folders).slice(0, MAX_FOLDERS)]) {
+    const name = CONFIG_NAMES.find((candidate) => existsSync(join(folder, candidate)));
+    if (name !== undefined) return relative(cwd, join(folder, name));
+  }
+  return undefined;
 }
 
 // Puts file and line before the message; everything else of the error stays.

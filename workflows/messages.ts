@@ -28,6 +28,8 @@ export interface AgentRunInput {
 /** Input of `session`. */
 export interface SessionInput extends AgentRunInput {
   readonly session: string;
+  /** Ends after this long without a call; absent: a day. */
+  readonly idleMs?: number;
 }
 
 /** An answer to an ask: the envelope is verified by an activity before it counts. */

@@ -58,6 +58,7 @@ interface Desk {
   /** About to continue as new: no call begins. */
   leaving: boolean;
   lastCallMs: number;
+  readonly idleMs: number;
   readonly continued: boolean;
 }
 
@@ -72,6 +73,7 @@ export async function session(input: SessionInput, carried?: SessionState): Prom
     closing: false,
     leaving: false,
     lastCallMs: carried?.lastCallMs ?? Date.now(),
+    idleMs: input.idleMs ?? SESSION_IDLE_MS,
     continued: carried !== undefined,
   };
   installHandlers(desk);
@@ -112,12 +114,13 @@ async function open(input: SessionInput, desk: Desk): Promise<GovernorState | nu
 }
 
 /**
- * Sleeps until the session is closed, idle, past its deadline or too long. One timer a day, none a call; one a lease
+ * Sleeps until the session is closed, idle, past its deadline or too long. One timer a
+ * day (or an idle time), none a call; one a lease
  * while model calls are reserved.
  */
 async function untilEnd(desk: Desk, run: Governor): Promise<'end' | 'long'> {
   for (;;) {
-    const endMs = Math.min(run.state.deadlineMs, desk.lastCallMs + SESSION_IDLE_MS);
+    const endMs = Math.min(run.state.deadlineMs, desk.lastCallMs + desk.idleMs);
     if (desk.closing || (Date.now() >= endMs && !isBusy(run))) return 'end';
     if (run.isLong()) {
       desk.leaving = true;

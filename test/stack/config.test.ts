@@ -106,3 +106,14 @@ test('no configuration: the error says where it looked; a wrong --config names t
   });
   await expect(loadConfig('nowhere.ts', folder)).rejects.toThrow(join(folder, 'nowhere.ts'));
 });
+
+test('a configuration in the wrong place is not used, but told: `src/actguard.config.ts`', async () => {
+  const folder = project({ 'src/app/actguard.config.ts': 'export default 1', 'node_modules/x/actguard.config.ts': '' });
+  await expect(loadConfig(undefined, folder)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    hint: 'there is one below: move it here, or give --config src/app/actguard.config.ts',
+  });
+  await expect(loadConfig(undefined, project({ 'node_modules/x/actguard.config.ts': '' }))).rejects.toMatchObject({
+    hint: expect.stringContaining('npx actguard init') as string,
+  });
+});

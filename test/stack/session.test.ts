@@ -65,6 +65,11 @@ test('the same session id and parameters give the same session, others are CONFL
   const one = await open({ id, budget: { calls: 5 } });
   expect((await open({ id, budget: { calls: 5 } })).run).toBe(one.run);
   await expect(open({ id, budget: { calls: 6 } })).rejects.toMatchObject({ code: 'CONFLICT' });
+  await expect(open({ id, budget: { calls: 5 }, idle: '1h' })).rejects.toMatchObject({ code: 'CONFLICT' });
+  await expect(open({ idle: 'soon', budget: { calls: -1 } })).rejects.toMatchObject({
+    code: 'ARGUMENTS_INVALID',
+    message: expect.stringMatching(/calls.*soon|soon.*calls/s) as string,
+  });
 });
 
 test('MC1 call n + 1 is CALLS_EXHAUSTED; a new run starts at zero', async () => {

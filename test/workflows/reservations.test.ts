@@ -5,7 +5,7 @@ import { ulid } from 'ulid';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ModelOutcome, ReserveModelInput, SettleModelInput } from '../../activities/reservation-types.ts';
 import type { RunResult } from '../../governance/call.ts';
-import { MAX_OPEN_RESERVATIONS, RESERVATION_LEASE_MS } from '../../governance/limits.ts';
+import { MAX_OPEN_RESERVATIONS, RESERVATION_LEASE_MS, SESSION_IDLE_MS } from '../../governance/limits.ts';
 import {
   callUpdate,
   closeSignal,
@@ -15,6 +15,7 @@ import {
   type ReserveAsked,
   type ReserveResult,
   type RunState,
+  type SessionInput,
   type SettleResult,
 } from '../../workflows/messages.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
@@ -48,7 +49,11 @@ interface Opened {
   readonly state: () => Promise<RunState>;
 }
 
-function withSession(script: Partial<Script>, work: (s: Opened) => Promise<void>): Promise<void> {
+function withSession(
+  script: Partial<Script>,
+  work: (s: Opened) => Promise<void>,
+  more: Partial<SessionInput> = {},
+): Promise<void> {
   const [reserved, settled]: [ReserveModelInput[], SettleModelInput[]] = [[], []];
   const { reservations = {}, ...rest } = script;
   const watched: NonNullable<Script['reservations']> = {
@@ -78,7 +83,7 @@ function withSession(script: Partial<Script>, work: (s: Opened) => Promise<void>
     const handle = await env.client.workflow.start('session', {
       taskQueue,
       workflowId: workflowIdOf(run),
-      args: [{ ...runInput(run), session: 's' }],
+      args: [{ ...runInput(run), session: 's', ...more }],
     });
     await work({
       ...{ handle, world, reserved, settled },
@@ -220,3 +225,24 @@ test('what cannot be read is refused and leaves no event; more than may be open 
     expect(await reserve('more')).toMatchObject({ denial: { code: 'LIMIT_EXCEEDED' } });
     expect(reserved).toHaveLength(MAX_OPEN_RESERVATIONS);
   }));
+
+test.each([
+  { idleMs: undefined, endsMs: SESSION_IDLE_MS },
+  { idleMs: 3_600_000, endsMs: 3_600_000 },
+])('a session without calls ends after $endsMs ms; each call begins the time anew', ({ idleMs, endsMs }) =>
+  withSession(
+    {},
+    async ({ handle, world }) => {
+      const call = (callId: string) =>
+        handle.executeUpdate(callUpdate, { args: [{ v: 1, callId, tool: 'pay', args: { to: callId } }] });
+      await call('a');
+      await env.sleep(endsMs - 60 * SECOND);
+      expect(await call('b')).toMatchObject({ kind: 'done' });
+      await env.sleep(endsMs - 60 * SECOND);
+      expect((await handle.describe()).status.name).toBe('RUNNING');
+      expect(await handle.result()).toMatchObject({ status: 'stopped', usage: { calls: 2 } });
+      expect(world.records.at(-1)?.closed).toEqual({ status: 'stopped', lastSeq: 2 });
+    },
+    idleMs === undefined ? {} : { idleMs },
+  ),
+);

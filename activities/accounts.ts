@@ -2,7 +2,7 @@
 import type { Config } from '../define/types.ts';
 import { accountId, accountTarget, type AccountLimit, type AccountRef } from '../governance/account.ts';
 import type { Principal } from '../governance/call.ts';
-import { deny, quote, span } from '../governance/denial.ts';
+import { budgetDetails, deny, quote, span } from '../governance/denial.ts';
 import { makeEntry } from '../governance/entry.ts';
 import type { Denial } from '../governance/errors.ts';
 import { DEAD_CALL_GRACE_MS, DEAD_MODEL_CALL_MS, MAX_DEAD_CALLS } from '../governance/limits.ts';
@@ -70,7 +70,7 @@ export function accountSeeds(accounts: Config['accounts'], principal: Principal)
 
 /** BUDGET_EXCEEDED (BU2) of an account; with `waitMs` where only others' reservations are in the way. */
 export function accountRefused(answer: AccountRefusal, budgetWaitMs: number): Refused {
-  const { kind: _budget, wait, account, nowMs, resetAtMs, ...details } = answer;
+  const { wait, account, nowMs, resetAtMs } = answer;
   const target = quote(accountTarget(answer));
   const left = `${target} has ${amountText(answer, answer.limit - answer.spent)} left`;
   const reason = wait
@@ -87,7 +87,7 @@ export function accountRefused(answer: AccountRefusal, budgetWaitMs: number): Re
     'BUDGET_EXCEEDED',
     reason,
     hint,
-    { ...details, ...(resetAtMs === null ? {} : { resetAt: new Date(resetAtMs).toISOString() }) },
+    budgetDetails(answer),
     retryAfterMs === null ? {} : { retryAfterMs },
   );
   return { kind: 'denied', denial, ...(wait ? { waitMs: budgetWaitMs } : { account: { id: account, resetAtMs } }) };

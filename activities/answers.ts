@@ -59,13 +59,10 @@ export async function answerOf(
 ): Promise<CallToolResult | null> {
   if (answer.kind === 'own') return doneResult(answer.result, prepared, null);
   if (answer.kind === 'duplicate') await noteRepeated(shared, prepared, answer);
-  if (
-    answer.kind === 'duplicate' &&
-    answer.state === 'succeeded' &&
-    prepared.claim.key?.onDuplicate === 'return' &&
-    answer.result
-  ) {
-    return doneResult(answer.result, prepared, `${answer.run}:${answer.call}`);
+  if (answer.kind === 'duplicate' && answer.state === 'succeeded' && answer.result) {
+    // an output that was not for the model is not for its repeat either: it gets the same answer (D2)
+    const same = prepared.claim.key?.onDuplicate === 'return' || answer.result.kind === 'failed';
+    if (same) return doneResult(answer.result, prepared, `${answer.run}:${answer.call}`);
   }
   const denial = refusalOf(answer, prepared, shared.deps);
   if (!denial) return null;

@@ -1,10 +1,10 @@
 /**
- * One governed call, in the order of guards.md O1: arguments, facts, rules, provenance, policy, this effect already done, rate
+ * One governed call, in the order of guards.md O1: arguments, facts, provenance, rules, policy, this effect already done, rate
  * limit and breaker, ask, credentials, claim, tool, outcome. It answers a value; it throws only what Temporal should
  * try again (the database is away, the tool's own retries, a claim that is still held).
  */
 import { randomUUID } from 'node:crypto';
-import { deny } from '../governance/denial.ts';
+import { deny, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
@@ -15,7 +15,7 @@ import { recordedDecision } from './decision-record.ts';
 import { callEntry, committed, deniedEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import { claim, type ClaimRequest } from './claim.ts';
 import { credentialNames, resolveCredentials, type Credential } from './credentials.ts';
-import { checkGuards, decidePolicy, parseArguments } from './decide.ts';
+import { checkFacts, checkRules, decidePolicy, parseArguments } from './decide.ts';
 import { effectKey, memoryOf, rateOf } from './effect-key.ts';
 import { appendEntries } from './ledger.ts';
 import { comparedDigest, underActivePolicies } from './policy-moves.ts';
@@ -47,7 +47,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     return refuse(
       deny(
         'TOOL_UNKNOWN',
-        `this run has no tool \`${input.tool}\``,
+        `this run has no tool ${quote(input.tool)}`,
         `use one of: ${Object.keys(grant.tools).join(', ')}`,
         { tool: input.tool },
       ),
@@ -117,11 +117,15 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   const nowMs = Date.now();
   // while an ask waits, the facts it was made with count until it expires (FA5)
   const facts = approval ? approval.facts : input.facts;
-  const refusal = checkGuards(tool, args, facts, nowMs, shared.provers);
-  if (refusal) return refuse(refusal);
+  const provers = (kind: string): readonly string[] => shared.provers(kind).filter((name) => name in grant.tools);
+  const missing = checkFacts(tool, args, facts, nowMs, provers);
+  if (missing) return refuse(missing);
   // frozen while an ask waits, like the facts
   const provenance = approval?.provenance ?? (await provenanceOf(shared, grant, input.run, tool, args, facts));
   const prepared: Prepared = { ...unjudged, provenance };
+  // a destination that is denied comes before the rules; it is the policies that say so (PV4)
+  const broken = checkRules(tool, args);
+  if (broken && provenance.verdict !== 'deny') return refuse(broken);
 
   const question: PolicyRequest = {
     principal: grant.principal,
@@ -142,6 +146,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   const decided = recorded.data;
   kept = recorded.content;
   if (denial) return refuse(denial, decided);
+  if (broken) return refuse(broken, decided);
   const leak = (): Denial | null =>
     shared.secrets.found(parsed.text)
       ? deny(

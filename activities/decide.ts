@@ -36,8 +36,8 @@ export function parseArguments(tool: Tool, raw: Json): CanonicalArgs | Denial {
   }
 }
 
-/** Facts (FA2), then rules (RU1). */
-export function checkGuards(
+/** FA2. @param provers names of the run's tools that prove a kind */
+export function checkFacts(
   tool: Tool,
   args: JsonObject,
   facts: readonly LiveFact[],
@@ -45,27 +45,38 @@ export function checkGuards(
   provers: (kind: string) => readonly string[],
 ): Denial | null {
   const missing = missingFact(tool.manifest.requires, args, facts, nowMs, tool.code.optionalArguments);
-  if (missing) {
-    const tools = provers(missing.kind);
-    return deny(
-      'FACT_MISSING',
-      `${missing.argument} ${quote(missing.value)} is not a ${missing.kind} that this run has looked up`,
-      tools.length > 0
-        ? `call ${tools.join(' or ')} first; only what it returns may be used`
-        : `nothing here proves a ${missing.kind}`,
-      { argument: missing.argument, kind: missing.kind, value: missing.value },
-    );
-  }
+  if (!missing) return null;
+  const { argument, kind, value } = missing;
+  const tools = provers(kind).map(bothNames);
+  return deny(
+    'FACT_MISSING',
+    value === null
+      ? `${argument} has to name one ${quote(kind)} or more that this run has looked up`
+      : `${argument} ${quote(value)} is no ${quote(kind)} that this run has looked up`,
+    tools.length > 0
+      ? `call ${tools.join(' or ')} first; only what it returns may be used`
+      : `no tool here proves a ${quote(kind)}; do something else or tell the user`,
+    { argument, kind, value },
+  );
+}
+
+/** RU1: the first rule that does not hold. */
+export function checkRules(tool: Tool, args: JsonObject): Denial | null {
   const failing = firstFailing(tool.code.rules, args);
-  if (failing) {
-    return deny(
-      'RULE_FAILED',
-      `${failing.argument} ${quote(args[failing.argument] ?? null)} breaks the rule ${failing.rule}`,
-      `choose ${failing.argument} within ${failing.rule}`,
-      { rule: failing.rule, argument: failing.argument },
-    );
-  }
-  return null;
+  if (!failing) return null;
+  const { rule, argument } = failing;
+  return deny(
+    'RULE_FAILED',
+    `${argument} ${quote(args[argument] ?? null)} breaks the rule ${rule}`,
+    `choose ${argument} within ${rule}`,
+    { rule, argument },
+  );
+}
+
+/** A tool as its author and as a model calls it. */
+function bothNames(name: string): string {
+  const model = name.replaceAll('.', '_');
+  return model === name ? name : `${name} (${model})`;
 }
 
 /** The policies' word on the call; a deny becomes a denial. */
@@ -75,6 +86,11 @@ export function decidePolicy(
 ): { decision: Decision; denial: Denial | null } {
   const decision = engine.decide(request);
   if (decision.kind !== 'deny') return { decision, denial: null };
+  if (decision.code === 'POLICY_ERROR') {
+    const hint = 'tell the user; nothing is allowed until the policies are mended';
+    const details = { tool: request.tool.name, reasons: decision.reasons };
+    return { decision, denial: deny(decision.code, `${request.tool.name}: ${decision.hint}`, hint, details) };
+  }
   const why =
     decision.reasons.length > 0
       ? `policy ${decision.reasons.map(quote).join(', ')} forbids it`

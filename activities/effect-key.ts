@@ -26,6 +26,8 @@ export function effectKey(
   let key: unknown;
   try {
     key = tool.code.key(args as never);
+    // one that changes from look to look would let every attempt through
+    if (tool.code.key(args as never) !== key) key = null;
   } catch (error) {
     key = error;
   }

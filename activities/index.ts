@@ -39,7 +39,7 @@ export function shareCalls(deps: Deps): CallShared {
   const tools = new Map<string, Tool>(deps.config.tools.map((t) => [t.name, t]));
   const byKind = new Map<string, string[]>();
   for (const tool of tools.values()) {
-    for (const kind of tool.manifest.proves) byKind.set(kind, [...(byKind.get(kind) ?? []), tool.manifest.modelName]);
+    for (const kind of tool.manifest.proves) byKind.set(kind, [...(byKind.get(kind) ?? []), tool.name]);
   }
   return {
     deps,

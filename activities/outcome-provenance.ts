@@ -59,8 +59,9 @@ export async function noteRepeated(
   answer: Extract<ClaimAnswer, { kind: 'duplicate' }>,
 ): Promise<void> {
   const { tool, grant, claim, provenance } = prepared;
-  if (answer.run === claim.run || answer.result?.kind !== 'done') return;
-  const shown = { output: answer.result.output ?? null };
+  if (answer.run === claim.run || !answer.result) return;
+  const { kind, output = null, error } = answer.result;
+  const shown = kind === 'done' ? { output } : { error: (error as unknown as CallError).message };
   const rows = rowsOfOutcome(grant, claim.run, tool, null, shown, provenance?.lookups ?? 'untrusted');
   await shared.deps.db.query('select actguard.note_provenance($1, $2, $3::jsonb)', [
     claim.run,

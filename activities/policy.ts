@@ -94,9 +94,10 @@ export function policyEngine({ policies, builtin, world, schema, judgesModels }:
     deciding: readonly string[],
     asked: JsonObject,
   ): Decision {
-    const permit = `no policy permits this call; this one would: permit (principal, action == Action::"${request.tool.name}", resource);`;
+    const permit = `do something else, or tell the user; whoever writes the policies could add: permit (principal, action == Action::"${request.tool.name}", resource);`;
+    const said = deciding.flatMap((id) => hints.get(id) ?? []);
     const hint =
-      deciding.length === 0 ? permit : deciding.map((id) => hints.get(id) ?? `refused by policy \`${id}\``).join('; ');
+      deciding.length === 0 ? permit : said.length > 0 ? said.join('; ') : 'do something else, or tell the user that the policies do not allow it'; // prettier-ignore
     return { kind: 'deny', code: 'POLICY_DENIED', reasons, hint, request: asked };
   }
 

@@ -128,7 +128,8 @@ function rateRefusal({ tool, grant, args, claim }: Prepared, retryAfterMs: numbe
 export function doneResult(stored: StoredResult, prepared: Prepared, repeats: string | null): CallToolResult {
   const spentMicros = repeats === null ? stored.spentMicros : 0;
   if (stored.kind === 'failed') {
-    return { kind: 'failed', error: stored.error as unknown as CallError, spentMicros };
+    const error = stored.error as unknown as CallError;
+    return { kind: 'failed', error, spentMicros, ...(repeats === null ? {} : { repeats }) };
   }
   const { inline } = prepared.frame.input as CallToolInput;
   return {

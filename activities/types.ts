@@ -131,7 +131,14 @@ export type CallToolResult =
     }
   | Refused
   | { readonly kind: 'ask'; readonly ask: Ask }
-  | { readonly kind: 'failed'; readonly error: CallError; readonly spentMicros: number; readonly notices?: Notices }
+  | {
+      readonly kind: 'failed';
+      readonly error: CallError;
+      readonly spentMicros: number;
+      /** The call whose failure this is, where it repeats one whose effect happened (D2). */
+      readonly repeats?: string;
+      readonly notices?: Notices;
+    }
   | {
       readonly kind: 'unknown';
       readonly reason: string;

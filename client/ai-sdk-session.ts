@@ -63,7 +63,7 @@ export class AiSdkSession implements AsyncDisposable {
   }
 
   /** What the session has used: dollars, tokens, calls. */
-  usage(): Promise<Usage> {
+  usage(): Promise<SessionUsage> {
     return this.session.usage();
   }
 

@@ -17,6 +17,7 @@ import { digestOf } from '../governance/digest.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { BUDGET_AGENT, DEFAULT_TENANT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
+import { usdToMicros } from '../governance/money.ts';
 import { offerOf } from '../governance/tool.ts';
 import type { agentRun, command, session } from '../workflows/index.ts';
 import { TASK_QUEUE, commandIdOf, workflowIdOf } from '../workflows/ids.ts';
@@ -113,7 +114,8 @@ export class ActGuard {
     const more = deadline === undefined ? {} : { deadline };
     const session = await this.session({ id: `budget-guard/${id}`, agent, user, tenant, budget, ...more });
     const read = { ...(providers ? { providers } : {}), ...(maxOutputTokens ? { maxOutputTokens } : {}) };
-    return new BudgetGuard(session, read, options.id === undefined ? undefined : await session.usage());
+    const used = options.id === undefined ? undefined : await session.usage();
+    return new BudgetGuard(session, read, used && { ...used, usdMicros: usdToMicros(used.usd) });
   }
 
   /** The database, for reading approvals and the ledger; opened at first use. */

@@ -9,7 +9,7 @@
  * await actguard.close();
  */
 export { ActGuardError, isActGuardError } from '../governance/errors.ts';
-export type { CallResult, RunResult, Usage } from '../governance/call.ts';
+export type { CallResult, RunResult, SessionUsage, Usage } from '../governance/call.ts';
 export type { RunState } from '../workflows/messages.ts';
 export { accountOf, changeAccount, listAccounts, spendBy, type ListedAccount, type Spend } from './accounts.ts';
 export { BudgetExceededError, BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';

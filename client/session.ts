@@ -4,7 +4,7 @@ import type { Client } from '@temporalio/client';
 import type { ToolSet } from 'ai';
 import { ulid } from 'ulid';
 import type { Agent, Tool } from '../define/types.ts';
-import type { CallResult, Usage } from '../governance/call.ts';
+import type { CallResult, SessionUsage } from '../governance/call.ts';
 import { deny, quote } from '../governance/denial.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { checkPlainJson } from '../governance/canonical.ts';
@@ -32,7 +32,7 @@ import { asActGuardError } from './run.ts';
 import { Lane, SessionUpdates } from './session-updates.ts';
 
 const LONGEST_POLL_MS = 10_000;
-const NOTHING_USED: Usage = { usd: 0, usdMicros: 0, tokens: 0, calls: 0 };
+const NOTHING_USED: SessionUsage = { usd: 0, tokens: 0, calls: 0 };
 
 /** Options of `actguard.session`. */
 export interface SessionOptions extends Omit<StartOptions, 'input'>, IdleOption {
@@ -114,10 +114,10 @@ export class Session {
   }
 
   /** What the session has used: dollars, tokens, calls. */
-  async usage(): Promise<Usage> {
+  async usage(): Promise<SessionUsage> {
     try {
-      const { usage } = await this.#updates.handle.query(stateQuery);
-      return usage;
+      const { usd, tokens, calls } = (await this.#updates.handle.query(stateQuery)).usage;
+      return { usd, tokens, calls };
     } catch (error) {
       // it is being opened, or could not be: nothing was used
       if (error instanceof Error && error.name === 'QueryNotRegisteredError') return NOTHING_USED;

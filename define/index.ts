@@ -40,7 +40,7 @@ export type {
   PriceOptions,
 } from './budget-types.ts';
 export type { CallError, Denial, ErrorCode, FailureKind, Problem } from '../governance/errors.ts';
-export type { CallResult, Fact, Limit, RunResult, Usage } from '../governance/call.ts';
+export type { CallResult, Fact, Limit, RunResult, SessionUsage, Usage } from '../governance/call.ts';
 export type { Json, JsonObject } from '../governance/json.ts';
 export type { ArgumentTrust, EffectKind, OutputTrust, RateScope, Reach, ToolManifest } from '../governance/tool.ts';
 export { defineAgent, isAgent } from './agent.ts';

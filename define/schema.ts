@@ -57,15 +57,17 @@ export function checkInputSchema(checks: Checks, value: unknown): InputSchema | 
   const before = checks.problems.length;
   checkNested(checks, field, value as Schema, new Set());
   for (const [name, child] of Object.entries(def.shape)) checkRepresentable(checks, `${field}.${name}`, child);
-  if (checks.problems.length > before) return null;
-  const json = toJsonSchema(value as Schema);
-  if (typeof json === 'string') {
-    checks.add(field, json);
-    return null;
-  }
+  // of a schema that is refused the fields are known still: what names them is checked, too
+  const json = checks.problems.length > before ? {} : toJsonSchema(value as Schema);
+  if (typeof json === 'string') checks.add(field, json);
   const entries = Object.entries(def.shape);
   const optional = entries.filter(([, child]) => mayBeAbsent(child)).map(([name]) => name);
-  return { schema: value as z.ZodType, json, fields: entries.map(([name]) => name), optional };
+  return {
+    schema: value as z.ZodType,
+    json: typeof json === 'string' ? {} : json,
+    fields: entries.map(([name]) => name),
+    optional,
+  };
 }
 
 function mayBeAbsent(schema: Schema): boolean {

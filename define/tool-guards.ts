@@ -94,8 +94,10 @@ export function checkBreaker(checks: Checks, value: unknown): CircuitBreakerOpti
   if (overlap.length > 0) {
     checks.add(`${field}.failOn`, `${overlap.map(quote).join(', ')} stands in ignoreOn as well`);
   }
-  if (failOn?.length === 0) checks.add(`${field}.failOn`, 'is empty: the breaker would never open');
   const kinds = overlap.length > 0 ? { failOn: [], ignoreOn: [] } : breakerKinds(failOn, ignoreOn);
+  if (overlap.length === 0 && kinds.failOn.length === 0) {
+    checks.add(`${field}.failOn`, 'counts no kind of failure: the breaker would never open');
+  }
   return {
     name: checks.label(`${field}.name`, given.name),
     maxFails: checks.int(`${field}.maxFails`, given.maxFails, limits.DEFAULT_BREAKER_MAX_FAILS, 1),

@@ -135,7 +135,7 @@ function buildManifest(
     inputJsonSchema: input?.json ?? {},
     timeoutMs: checks.duration('timeout', given.timeout, limits.DEFAULT_TIMEOUT_MS),
     settlesWithinMs: checks.duration('settlesWithin', given.settlesWithin, limits.DEFAULT_SETTLES_WITHIN_MS),
-    retry: guards.checkRetry(checks, known ? given.retry : undefined, effect, (idempotency?.receiver ?? null) !== null),
+    retry: guards.checkRetry(checks, given.retry, known ? effect : 'read', (idempotency?.receiver ?? null) !== null),
     maxCallsPerRun: checks.int('maxCallsPerRun', given.maxCallsPerRun, null, 1),
     rateLimit: guards.checkRateLimit(checks, given.rateLimit, fields),
     circuitBreaker: guards.checkBreaker(checks, given.circuitBreaker),

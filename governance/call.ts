@@ -56,10 +56,14 @@ export interface RunResult {
   readonly denials: readonly Denial[];
 }
 
-/** What a run has used. `usd` is in dollars for reading; money is counted in integer micro-dollars. */
-export interface Usage {
+/** What a session has used (D5). `usd` is in dollars. */
+export interface SessionUsage {
   readonly usd: number;
-  readonly usdMicros: number;
   readonly tokens: number;
   readonly calls: number;
+}
+
+/** What a run has used: money is counted in integer micro-dollars. */
+export interface Usage extends SessionUsage {
+  readonly usdMicros: number;
 }

@@ -34,6 +34,27 @@ export function deny(
   return { code, reason, hint, details, ...more };
 }
 
+/** A refused reservation: in the unit that ran out, and in money. */
+export interface BudgetNumbers {
+  readonly scope: string;
+  readonly unit: 'usd' | 'tokens' | 'calls';
+  readonly limit: number;
+  readonly spent: number;
+  readonly reserved: number;
+  readonly needed: number;
+  readonly limitMicros: number | null;
+  readonly spentMicros: number;
+  readonly reservedMicros: number;
+  readonly neededMicros: number;
+}
+
+/** Details of BUDGET_EXCEEDED (BU2); the numbers of the unit that ran out join where it is not money. */
+export function budgetDetails(of: BudgetNumbers): JsonObject {
+  const { scope, limitMicros, spentMicros, reservedMicros, neededMicros, unit, limit, spent, reserved, needed } = of;
+  const money = { scope, limitMicros, spentMicros, reservedMicros, neededMicros };
+  return unit === 'usd' ? money : { ...money, unit, limit, spent, reserved, needed };
+}
+
 /** How long, for a sentence: `1 s`, `2 min`. */
 export function span(ms: number): string {
   if (ms < 1000) return `${ms} ms`;

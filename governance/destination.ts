@@ -64,7 +64,7 @@ function hostOf(text: string): string | null {
 // each pattern begins at a boundary and has bounded parts: the time is linear in the text
 const EMAIL = /(?<![\p{L}\p{N}._%+'-])[\p{L}\p{N}._%+'-]{1,256}@(?:[\p{L}\p{N}-]{1,63}\.){1,10}[\p{L}\p{N}-]{2,63}/gu;
 const URI =
-  /(?<![a-z0-9+.-])(?:[a-z][a-z0-9+.-]{1,30}:\/\/|(?<![:\w])\/\/(?=[\p{L}\p{N}-]+\.)|\bwww\.)[^\s"'`<>\\^{|}]+/giu;
+  /(?<![a-z0-9+.-])(?:[a-z][a-z0-9+.-]{1,30}:\/\/|(?:https?|wss?|ftp):[\\/]{0,8}(?=[^\s"'`<>\\/])|(?<![:\w\\/])[\\/]{2}(?=[\p{L}\p{N}-]+\.)|\bwww\.)[^\s"'`<>\\^{|}]+/giu;
 const SCHEME_ONLY = /\b(?:data|javascript|vbscript|tel|sms|whatsapp|bitcoin|ethereum):[^\s"'`<>]+/giu;
 const HOST = /(?<![@\p{L}\p{N}./_-])(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,61}[\p{L}\p{N}])?\.)+[\p{L}][\p{L}\p{N}-]{1,62}(?::\d{1,5})?(\/[^\s"'`<>]*)?(?![\p{L}\p{N}@])/gu; // prettier-ignore
 const IPV4 = /(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?(?:\/[^\s"'`<>]*)?(?![\d.])/g;
@@ -89,10 +89,13 @@ export interface Found {
   readonly value: string;
 }
 
+/** Characters that nobody sees: they break up nothing. */
+const INVISIBLE = /[\p{Cf}\u034f\ufe00-\ufe0f]/gu;
+
 /** Links, addresses and account numbers inside free text (PV2), each once. */
 export function destinationsIn(text: string): Found[] {
   const found = new Map<string, Found>();
-  const rest = { text };
+  const rest = { text: text.replace(INVISIBLE, '') };
   const take = (pattern: RegExp, kind: DestinationKind, fits: (value: string) => boolean = () => true): void => {
     rest.text = rest.text.replace(pattern, (...match) => {
       const whole = String(match[0]);
@@ -146,6 +149,7 @@ export function shapesOf(value: string): DestinationKind[] {
   if (whole(EMAIL)) return ['email'];
   if (isIban(text)) return ['iban'];
   if (whole(PHONE)) return ['phone'];
+  if (/^www\.[^/:?#]+$/i.test(text) && whole(HOST)) return ['uri', 'host'];
   if (whole(URI) || whole(SCHEME_ONLY)) return ['uri'];
   const dotted = whole(IPV4) || whole(HOST);
   const path = /[\\/]/.test(text) || /^[^\s/\\]+\.[A-Za-z0-9]{1,8}$/.test(text);

@@ -32,6 +32,17 @@ export function uncoded(text: string): string[] {
   return found.filter((decoded) => decoded !== text);
 }
 
+/**
+ * Base64 in a text, read: of a short value no piece is long enough to be looked for encoded. Words of letters alone are
+ * left out, and what does not decode to readable text.
+ */
+export function unpacked(text: string): string[] {
+  return [...text.matchAll(/(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{6,4096}={0,2}/g)].flatMap(([run]) => {
+    if (!run.endsWith('=') && !(/\d/.test(run) && /[a-z]/.test(run) && /[A-Z]/.test(run))) return [];
+    return readable(lenientBase64(run)) ?? [];
+  });
+}
+
 /** What stands encoded in a text: percent, base64, hex, codes of characters; only what decodes to readable text. */
 export function decodingsOf(text: string): string[] {
   const found: string[] = [];

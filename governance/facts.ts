@@ -11,7 +11,7 @@ export type Minted =
   | { readonly kind: 'minted'; readonly facts: readonly Fact[] }
   | { readonly kind: 'too-many'; readonly count: number; readonly max: number };
 
-/** A guarded argument without a live fact. `value` is the text that is no fact; null: absent, empty or no text at all. */
+/** A guarded argument without a live fact. `value` is the text that is no fact; null: absent, or no text at all. */
 export interface MissingFact {
   readonly argument: string;
   readonly kind: string;
@@ -58,7 +58,7 @@ export function missingFact(
     for (const one of wanted) {
       const text = asText(one);
       const live = (fact: LiveFact): boolean => fact.kind === kind && fact.value === text && nowMs < fact.expiresAtMs;
-      if (text === null || !facts.some(live)) return { argument, kind, value: text };
+      if (text === null || !facts.some(live)) return { argument, kind, value: one === '' ? '' : text };
     }
   }
   return null;

@@ -7,9 +7,9 @@ export const DEFAULT_FAIL_ON: readonly FailureKind[] = ['transport', 'timeout', 
 /** Kinds that change nothing unless told otherwise. */
 export const DEFAULT_IGNORE_ON: readonly FailureKind[] = ['invalid', 'not_found', 'conflict'];
 /** For `failOn`: also count refused credentials and throttling. */
-export const STRICT: readonly FailureKind[] = [...DEFAULT_FAIL_ON, 'auth', 'throttled'];
+export const STRICT: readonly FailureKind[] = Object.freeze([...DEFAULT_FAIL_ON, 'auth', 'throttled'] as const);
 /** For `failOn`: count only what never reached a working server. */
-export const INFRA_ONLY: readonly FailureKind[] = ['transport', 'timeout'];
+export const INFRA_ONLY: readonly FailureKind[] = Object.freeze(['transport', 'timeout'] as const);
 
 /** gRPC status codes (grpc/doc/statuscodes.md) by number. */
 const GRPC_NUMBERS: { readonly [code: number]: string } = {
@@ -23,6 +23,9 @@ const GRPC_NUMBERS: { readonly [code: number]: string } = {
   14: 'UNAVAILABLE',
   16: 'UNAUTHENTICATED',
 };
+
+/** What @grpc/grpc-js puts on an error. */
+const GRPC_FIELDS = new Set(['code', 'details', 'metadata', 'message', 'stack', 'name', 'cause']);
 
 const GRPC_KINDS = new Map<unknown, FailureKind>([
   ['UNAVAILABLE', 'transport'],
@@ -156,14 +159,21 @@ function cloudKind(error: object): FailureKind | null {
   return null;
 }
 
-/** A number is a gRPC code only on an error shaped like one: exit codes and DOMException codes are numbers too. */
+/** A number is a gRPC code only on an error that carries nothing else: exit codes and DOMException codes are numbers too. */
 function grpcKind(error: object): FailureKind | null {
   const code = field(error, 'code');
   if (typeof code !== 'number') return GRPC_KINDS.get(code) ?? null;
-  const shaped =
-    (field(error, 'details') !== undefined && field(error, 'metadata') !== undefined) ||
-    field(error, 'name') === 'ConnectError';
+  const shaped = field(error, 'name') === 'ConnectError' || hasOnly(error, GRPC_FIELDS);
   return shaped ? (GRPC_KINDS.get(GRPC_NUMBERS[code]) ?? null) : null;
+}
+
+/** Whether `code` is its own and it has no fields but these. */
+function hasOnly(error: object, fields: ReadonlySet<string>): boolean {
+  try {
+    return Object.hasOwn(error, 'code') && Object.keys(error).every((key) => fields.has(key));
+  } catch {
+    return false;
+  }
 }
 
 function nodeKind(error: object): FailureKind | null {

@@ -4,7 +4,7 @@
  */
 import type { Fact } from './call.ts';
 import { destinationsIn } from './destination.ts';
-import { uncoded } from './disguise.ts';
+import { uncoded, unpacked } from './disguise.ts';
 import type { Json, JsonObject } from './json.ts';
 import { leavesOf, type Leaf } from './leaves.ts';
 import { privateTokens, worse, type Origin, type Seen } from './provenance.ts';
@@ -161,7 +161,7 @@ function put(
 
 function hide(heap: Heap, leaf: Leaf): void {
   for (const token of privateTokens(String(leaf.value), false)) heap.tokens.add(token);
-  if (typeof leaf.value === 'string') heap.texts.push(leaf.value);
+  if (typeof leaf.value !== 'boolean') heap.texts.push(String(leaf.value));
 }
 
 function rowsOf(heaps: ReadonlyMap<Seen['level'], Heap>, { salt, seed }: RunSalt): ProvenanceRow[] {
@@ -169,7 +169,8 @@ function rowsOf(heaps: ReadonlyMap<Seen['level'], Heap>, { salt, seed }: RunSalt
     const tokens = new Uint8Array(heap.tokens.size * TOKEN_BYTES);
     [...heap.tokens].forEach((token, i) => tokens.set(tokenHash(salt, token), i * TOKEN_BYTES));
     const plain = [...heap.texts, ...heap.names];
-    const grams = plain.length === 0 ? null : gramsOf(seed, [...plain, ...plain.flatMap(uncoded)]);
+    const decoded = plain.flatMap((text) => [...uncoded(text), ...(level === 'untrusted' ? unpacked(text) : [])]);
+    const grams = plain.length === 0 ? null : gramsOf(seed, [...plain, ...decoded]);
     const kept = grams === null || isEmpty(grams) ? null : packGrams(grams);
     if (tokens.length === 0 && kept === null && !heap.words) return [];
     return [{ level, words: heap.words, tokens, grams: kept }];

@@ -6,7 +6,7 @@ import type { LiveFact } from './call.ts';
 import { disguisesOf, decodingsOf } from './disguise.ts';
 import type { JsonObject } from './json.ts';
 import { isQuestioned, partsOf, type Target } from './targets.ts';
-import { holds, piecesOf, repeats, type Grams, type Seed } from './taint.ts';
+import { holds, piecesOf, repeats, skeleton, stretches, type Grams, type Seed } from './taint.ts';
 import type { ToolManifest } from './tool.ts';
 import { namedIn, soughtTokens, type Words } from './vouch.ts';
 
@@ -88,6 +88,10 @@ export const HARMLESS: Provenance = {
 
 /** Characters of a value that an approver reads in a concern. */
 const MAX_SHOWN_CHARS = 200;
+/** Longer texts are not turned around. */
+const MAX_TURNED_CHARS = 4_096;
+/** Shorter private values are found as words of their own only. */
+const MIN_INSIDE_LETTERS = 6;
 /** A text that repeats this many letters of something private in a row gives it away. */
 const PRIVATE_LETTERS = 15;
 
@@ -196,10 +200,14 @@ function leaksOf(texts: readonly string[], known: Known, seen: readonly Seen[] |
   const rows = seen.filter((row) => row.level === 'private');
   if (rows.length === 0) return [];
   const found: Concern[] = [];
-  for (const text of texts) {
-    const forms = [text, ...decodingsOf(text)];
+  // a value may be cut up over several fields, or written backwards
+  const joined = texts.length > 1 ? [texts.join(' ')] : [];
+  for (const text of [...texts, ...joined]) {
+    const backwards = text.length <= MAX_TURNED_CHARS ? [[...text].reverse().join('')] : [];
+    const forms = [text, ...backwards, ...decodingsOf(text)];
     const calls = rows.filter((row) => forms.some((form) => givesAway(form, row, known))).map((row) => row.call);
     if (calls.length === 0) continue;
+    if (text === joined[0] && found.length > 0) break;
     found.push({ argument: '', value: text.slice(0, MAX_SHOWN_CHARS), origin: 'internal', about: 'private', calls });
   }
   return found;
@@ -208,7 +216,20 @@ function leaksOf(texts: readonly string[], known: Known, seen: readonly Seen[] |
 /** Whether a text holds a private value whole, as one of its words or in pieces long enough to be no chance. */
 function givesAway(text: string, row: Seen, known: Known): boolean {
   if (privateKeys(text, known.keyOf).some((key) => row.tokens.has(key))) return true;
-  return row.grams !== null && repeats(row.grams, known.seed, text, PRIVATE_LETTERS);
+  if (row.grams === null) return false;
+  return repeats(row.grams, known.seed, text, PRIVATE_LETTERS) || standsInside(text, row, row.grams, known);
+}
+
+/** Whether a private value stands inside a longer word: of the places where its pieces are, one is the whole value. */
+function standsInside(text: string, row: Seen, grams: Grams, { seed, keyOf }: Known): boolean {
+  return stretches(grams, seed, text).some((stretch) => {
+    for (let from = 0; from + MIN_INSIDE_LETTERS <= stretch.length; from += 1) {
+      for (let to = from + MIN_INSIDE_LETTERS; to <= Math.min(stretch.length, from + SPELLED_LETTERS); to += 1) {
+        if (row.tokens.has(keyOf(`private\0${stretch.slice(from, to)}`))) return true;
+      }
+    }
+    return false;
+  });
 }
 
 /** Keys of a text as a whole, of its words, and of up to four words together. */
@@ -229,6 +250,7 @@ export function privateTokens(text: string, windows: boolean): Set<string> {
     if (letters.length >= MIN_PRIVATE_LETTERS) found.add(`private\0${letters}`);
   };
   add(words.join(''));
+  if (!windows) add(skeleton(text));
   for (let i = 0; windows && i < words.length; i += 1) {
     let letters = '';
     // a value that is spelled out letter by letter is still one

@@ -20,6 +20,15 @@ const LOOKALIKES: { readonly [letter: string]: string } = {
 }; // prettier-ignore
 const LOOKALIKE = new RegExp(`[${Object.keys(LOOKALIKES).join('')}]`, 'gu');
 
+const FOREIGN_DIGIT = /[^\P{Nd}0-9]/gu;
+
+/** Unicode's decimal digits stand in rows of ten that begin at a code point ending in 0 or 6 (hexadecimal). */
+function latinDigit(digit: string): string {
+  const code = digit.codePointAt(0) ?? 0;
+  const row = code & ~15;
+  return String((code & 15) - (/\p{Nd}/u.test(String.fromCodePoint(row)) ? 0 : 6));
+}
+
 /** Letters and digits of a text in small letters, without accents, one alphabet where letters look alike. */
 export function skeleton(text: string): string {
   const plain = /^[\x20-\x7e\n\r\t]*$/.test(text)
@@ -27,7 +36,8 @@ export function skeleton(text: string): string {
     : text
         .normalize('NFKD')
         .toLowerCase()
-        .replace(LOOKALIKE, (letter) => LOOKALIKES[letter] ?? letter);
+        .replace(LOOKALIKE, (letter) => LOOKALIKES[letter] ?? letter)
+        .replace(FOREIGN_DIGIT, latinDigit);
   return plain.replace(/[^\p{L}\p{N}]+/gu, '');
 }
 
@@ -105,6 +115,22 @@ export function piecesOf(seed: Seed, forms: Iterable<string>): Pieces {
 /** Whether all pieces of one of the forms are there. */
 export function holds(grams: Grams, pieces: Pieces): boolean {
   return pieces.some((group) => group.length > 0 && group.every((gram) => has(grams, gram)));
+}
+
+/** The stretches of a text's skeleton of which every piece is there: where a value of the heap may stand inside it. */
+export function stretches(grams: Grams, seed: Seed, text: string): string[] {
+  const bones = skeleton(text);
+  const found: string[] = [];
+  let from = -1;
+  for (let i = 0; i + GRAM <= bones.length + 1; i += 1) {
+    const there = i + GRAM <= bones.length && has(grams, hashGram(seed, bones, i));
+    if (there && from < 0) from = i;
+    if (!there && from >= 0) {
+      found.push(bones.slice(from, i + GRAM - 1));
+      from = -1;
+    }
+  }
+  return found;
 }
 
 /** Whether a text repeats so many letters in a row (at least) of what the pieces were made from. */

@@ -72,7 +72,10 @@ export class Memory {
         const value = rateScopeValue(scope, subject);
         const text = typeof value === 'string' ? value : JSON.stringify(value);
         const named = typeof scope === 'string' ? scope : scope.argument;
-        return rateLimited({ tool: tool.name, scope: named, value: text, maxCalls, periodMs, ...seen });
+        return rateLimited({
+          ...{ tool: tool.name, scope: named, value: text, maxCalls, periodMs },
+          retryAfterMs: seen.retryAfterMs,
+        });
       }
     }
     if (!breaker) return null;

@@ -1,7 +1,7 @@
 /** One run of a test: its calls go through the guards in the order of guards.md O1, in memory, and then run for real. */
 import { ulid } from 'ulid';
 import { resolveCredentials } from '../activities/credentials.ts';
-import { checkGuards, decidePolicy, parseArguments } from '../activities/decide.ts';
+import { checkFacts, checkRules, decidePolicy, parseArguments } from '../activities/decide.ts';
 import type { PolicyEngine, SecretSource } from '../activities/deps.ts';
 import { effectKey } from '../activities/effect-key.ts';
 import { judge } from '../activities/judge.ts';
@@ -14,7 +14,7 @@ import { AttemptTransaction } from '../activities/transaction.ts';
 import type { CallToolInput } from '../activities/types.ts';
 import type { Config, Tool } from '../define/types.ts';
 import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
-import type { CallResult, Fact, Principal, Usage } from '../governance/call.ts';
+import type { CallResult, Fact, Principal, SessionUsage } from '../governance/call.ts';
 import { deny, frozen } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError, isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
@@ -112,8 +112,9 @@ export class GuardedRun {
   }
 
   /** What the run has used. */
-  get usage(): Usage {
-    return step.usageOf(this.#state);
+  get usage(): SessionUsage {
+    const { usd, tokens, calls } = step.usageOf(this.#state);
+    return { usd, tokens, calls };
   }
 
   async #attempt(name: string, raw: Json, callId: string, yes: Asked | null): Promise<CallResult> {
@@ -161,16 +162,18 @@ export class GuardedRun {
     if ('code' in parsed) return denied(parsed);
     const { args } = parsed;
     const facts = this.#state.facts.filter((fact) => nowMs < fact.expiresAtMs);
-    const refusal = checkGuards(tool, args, facts, nowMs, (kind) => this.#provers(kind));
-    if (refusal) return denied(refusal);
+    const missing = checkFacts(tool, args, facts, nowMs, (kind) => this.#provers(kind));
+    if (missing) return denied(missing);
     const provenance = yes?.provenance ?? (await this.#provenance.judge(tool, args, facts, nowMs));
+    const broken = checkRules(tool, args);
+    if (broken && provenance.verdict !== 'deny') return denied(broken);
     const { decision, denial } = decidePolicy(policy, {
       ...{ principal: this.#principal, run: this.id, tool: tool.manifest, args, facts, provenance },
       ...{ left: step.leftOf(this.#state), nowMs, approved: yes?.gates ?? [] },
       callsSoFar: this.#state.seq - 1,
       openedAtMs: this.#openedAtMs,
     });
-    if (denial) return denied(denial);
+    if (denial ?? broken) return denied((denial ?? broken) as Denial);
     const key = effectKey(tool, args, { run: this.id, call: callId } as CallToolInput);
     if ('code' in key) return denied(key);
     const argsDigest = digestOf(args);
@@ -237,7 +240,10 @@ export class GuardedRun {
   }
 
   #provers(kind: string): string[] {
-    return this.#desk.config.tools.filter((t) => t.manifest.proves.includes(kind)).map((t) => t.manifest.modelName);
+    const { tools } = this.#state;
+    return this.#desk.config.tools
+      .filter((t) => t.name in tools && t.manifest.proves.includes(kind))
+      .map((t) => t.name);
   }
 
   #answered({ kind, callId }: CallResult<unknown>): Asked {

@@ -135,7 +135,7 @@ export function admit(state: GovernorState, tool: ToolSummary, nowMs: number, la
       'CALLS_EXHAUSTED',
       `${tool.name} may be called ${tool.maxCallsPerRun} times in a run`,
       'go on without it',
-      { tool: tool.name, used, limit: tool.maxCallsPerRun },
+      { used, limit: tool.maxCallsPerRun },
     );
     return { kind: 'denied', denial };
   }

@@ -200,12 +200,12 @@ export class Governor extends GovernedRun {
     result: Extract<CallToolResult, { kind: 'done' | 'failed' }>,
   ): GovernedCall {
     const cost: Amount = { usdMicros: result.spentMicros, tokens: 0, calls: 1 };
-    if (result.kind === 'done' && result.repeats !== undefined)
-      this.state = step.giveBack(this.state, tool, reserved, label);
+    const repeats = result.repeats !== undefined;
+    if (repeats) this.state = step.giveBack(this.state, tool, reserved, label);
     else this.state = step.settleCall(this.state, reserved, cost, label);
     if (result.kind === 'done') this.state = step.learn(this.state, step.factsOf(call, result), Date.now());
     this.state = step.removeOpen(this.state, call);
-    if (result.kind === 'failed' || result.repeats === undefined) this.state = { ...this.state, lastCall: call };
+    if (!repeats) this.state = { ...this.state, lastCall: call };
     this.noteSpend();
     if (result.kind === 'failed') return notStored(seq, { kind: 'failed', error: result.error, callId: call });
     const done: CallResult = { kind: 'done', output: result.output ?? null, callId: call };

@@ -4,7 +4,7 @@
  */
 import { release, reserve, settle, type BudgetState, type BudgetUnit } from '../governance/budget.ts';
 import type { Amount } from '../governance/call.ts';
-import { deny, quote } from '../governance/denial.ts';
+import { budgetDetails, deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 
 /** Budgets of a run's labels, by name. */
@@ -78,10 +78,9 @@ function labelDenial(
     'BUDGET_EXCEEDED',
     `the run has no ${usd ? 'budget' : unit} left for ${quote(label)}`,
     'go on without it, or answer with what you have',
-    {
-      ...{ scope: 'label', value: label, unit: usd ? 'usd' : unit, limit: exceeded.limit, spent: exceeded.spent },
-      ...{ reserved: exceeded.reserved, needed: exceeded.needed, limitMicros: limit.usdMicros ?? null },
+    budgetDetails({
+      ...{ ...exceeded, scope: 'label', unit: usd ? 'usd' : unit, limitMicros: limit.usdMicros ?? null },
       ...{ spentMicros: spent.usdMicros, reservedMicros: reserved.usdMicros, neededMicros: usd ? exceeded.needed : 0 },
-    },
+    }),
   );
 }

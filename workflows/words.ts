@@ -1,6 +1,6 @@
 /** What the governor says: to the model, to people, to the Temporal UI. */
 import type { Exceeded } from '../governance/budget.ts';
-import { deny, escapeHidden, quote } from '../governance/denial.ts';
+import { budgetDetails, deny, escapeHidden, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import type { GovernorState, OpenCall } from './governor-state.ts';
@@ -57,18 +57,13 @@ export function budgetDenial(state: GovernorState, exceeded: Omit<Exceeded, 'kin
     'BUDGET_EXCEEDED',
     usd ? 'the run has no budget left for this' : `the run has no ${exceeded.unit} left for this`,
     'answer with what you have, or tell the user that the budget is used up',
-    {
-      scope: 'run',
-      unit: usd ? 'usd' : exceeded.unit,
-      limit: exceeded.limit,
-      spent: exceeded.spent,
-      reserved: exceeded.reserved,
-      needed: exceeded.needed,
+    budgetDetails({
+      ...{ ...exceeded, scope: 'run', unit: usd ? 'usd' : exceeded.unit },
       limitMicros: state.budget.limit.usdMicros ?? null,
       spentMicros: state.budget.spent.usdMicros,
       reservedMicros: state.budget.reserved.usdMicros,
       neededMicros: usd ? exceeded.needed : 0,
-    },
+    }),
   );
 }
 

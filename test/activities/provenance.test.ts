@@ -88,10 +88,19 @@ describe('what the run has seen', () => {
       'Please pay to DE89370400440532013000',
       'see https://evil.example/pay',
       'ask eve@evil.example',
+      'ask eve@ev\u00adil.example',
+      'see https:/\u200b/evil.example/pay',
+      '<a href="https:evil.example/pay">',
+      '<a href="https:/evil.example/pay">',
+      '<img src="/\\evil.example/x">',
     ]) {
       expect(gatesOf(await run.call('mail.send', { to, text })), text).toEqual(['builtin.untrusted.mail.send']);
     }
-    expect(gatesOf(await run.call('mail.send', { to, text: 'Tell them to pay $90.00 on 2026-11-24' }))).toBe('done');
+    for (const text of [
+      'Tell them to pay $90.00 on 2026-11-24',
+      'either/or, 50/50, a//b, C:\\\\temp, http: is a scheme',
+    ])
+      expect(gatesOf(await run.call('mail.send', { to, text })), text).toBe('done');
   });
 
   test('PV1 PV5 a trusted output vouches for whole fields, not for words inside them', async () => {
@@ -436,6 +445,9 @@ describe('private fields', () => {
     ['The number is 078-05-1121', 'done'],
     ['The number is 078 051120.', ['builtin.private.mail.send']],
     [`n=${Buffer.from('078-05-1120').toString('base64')}`, ['builtin.private.mail.send']],
+    ['Ticket xx078051120yy', ['builtin.private.mail.send']],
+    ['Backwards it is 0211-50-870', ['builtin.private.mail.send']],
+    ['Orders 1078051 and 1120', 'done'],
     ['He tells a story about a BROKEN left arm', ['builtin.private.mail.send']],
   ];
 

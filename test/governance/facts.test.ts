@@ -70,7 +70,7 @@ describe('FA2 guarded arguments', () => {
     ['a list with null', ['1', null], null],
     ['a nested list', [['1']], null],
     ['an object', { id: '1' }, null],
-    ['empty text', '', null],
+    ['empty text', '', ''],
     ['absent', undefined, null],
     ['text with a space', '1 ', '1 '],
   ])('%s is refused', (_name, orderId, value) => {

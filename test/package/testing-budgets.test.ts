@@ -44,7 +44,7 @@ test('BU2 five parallel calls of 4 against 10: exactly two run; refusals give ba
     const details = { scope: 'run', limitMicros: 10e6, spentMicros: 0, reservedMicros: 8e6, neededMicros: 4e6 };
     expect(refused).toMatchObject({ denial: { code: 'BUDGET_EXCEEDED', details } });
   }
-  expect(run.usage).toEqual({ usd: 8, usdMicros: 8e6, tokens: 0, calls: 2 });
+  expect(run.usage).toEqual({ usd: 8, tokens: 0, calls: 2 });
   expect(await run.call('fixed', { n: 1 })).toBeDone();
   expect(await run.call('fixed', { n: 2 })).toBeDenied('BUDGET_EXCEEDED');
 });

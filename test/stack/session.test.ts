@@ -14,6 +14,15 @@ const pay = defineTool({
   rules: { cents: atMost(100) },
   execute: (args) => ({ receipt: effects.push(args) }),
 });
+const broken = defineTool({
+  name: 'broken',
+  description: 'Answers what its schema does not have',
+  effect: 'write',
+  inputSchema: z.strictObject({}),
+  outputSchema: z.object({ receipt: z.string() }),
+  idempotency: { key: () => 'broken' },
+  execute: () => ({ receipt: effects.push('broken') as never }),
+});
 const count = defineTool({
   name: 'count',
   description: 'Count',
@@ -25,7 +34,7 @@ const count = defineTool({
 
 let p: Platform;
 beforeAll(async () => {
-  p = await platform({ tools: [pay, count] });
+  p = await platform({ tools: [pay, count, broken] });
 });
 afterAll(() => p?.end());
 const open = (more: object = {}) =>
@@ -43,7 +52,7 @@ test('a session calls a tool under its guards and says what it used (P1, D5)', a
     kind: 'denied',
     denial: { code: 'RULE_FAILED' },
   });
-  expect(await s.usage()).toMatchObject({ calls: 1, tokens: 0, usd: 0 });
+  expect(await s.usage()).toEqual({ calls: 1, tokens: 0, usd: 0 });
   expect(effects).toHaveLength(1);
 });
 
@@ -101,6 +110,16 @@ test('100 calls at once queue in the client; none is lost, none runs twice', asy
   );
   expect(results.every((r) => r.kind === 'done')).toBe(true);
   expect(effects).toHaveLength(100);
+});
+
+test('D2 D3 the repeat of an invalid output gets the same answer, is no call of its run, and the run goes on', async () => {
+  effects = [];
+  const [s, other] = [await open(), await open()];
+  const first = await s.call('broken', {}, { callId: 'b' });
+  expect(first).toMatchObject({ kind: 'failed', error: { code: 'OUTPUT_INVALID' } });
+  expect(await other.call('broken', {}, { callId: 'b' })).toEqual(first);
+  expect(await other.usage()).toEqual({ usd: 0, tokens: 0, calls: 0 });
+  expect(await other.call('count', {})).toMatchObject({ kind: 'done', output: { n: 1 } });
 });
 
 test('governed() has the function’s signature and throws the denial’s code', async () => {

@@ -1,4 +1,5 @@
 /** Attempts that overlap, answers that are lost, receivers that are asked: what a call's outcome may become, and what not. */
+import { randomUUID } from 'node:crypto';
 import { SecretSet } from '../../activities/scrub.ts';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -492,13 +493,14 @@ describe('outputs and keys', () => {
     }
   });
 
-  test('EX1 a key that is empty, not text, over 512 bytes or thrown: ARGUMENTS_INVALID, recorded, nothing runs', async () => {
+  test('EX1 a key that is empty, not text, over 512 bytes, thrown or another each time: ARGUMENTS_INVALID, recorded, nothing runs', async () => {
     const bad: unknown[] = ['', 7, null, undefined, 'k'.repeat(513), 'é'.repeat(257), Promise.resolve('k')];
     for (const key of [
       ...bad.map((k) => () => k),
       () => {
         throw new Error('no key');
       },
+      () => randomUUID(),
     ]) {
       const args = fresh();
       const run = await worker([pay({ idempotency: { key } })]).run();

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { INFRA_ONLY, STRICT } from '../../governance/failure.ts';
 import { secret } from '../../define/secret.ts';
 import { atMost, forbidPattern } from '../../define/rules.ts';
 import { define, key, read, refusal, write } from './tools.ts';
@@ -236,6 +238,23 @@ const corpus: readonly (readonly [string, Options, Options, readonly string[], O
     { credentials: { a: key, b: secret('other/key', { host: 'payments.example:8443', path: '/v1' }) } },
   ],
 ];
+
+test('every problem is listed, those that name fields of a refused schema too', () => {
+  const loose = { ...read, effect: 'x', inputSchema: z.object({ a: z.string() }), retry: { maximumAttempts: 0 } };
+  const text = refusal(() =>
+    define({ ...loose, rules: { zz: number }, requires: { yy: 'order' }, argumentTrust: { xx: 'ask' } }),
+  );
+  for (const field of ['effect', 'inputSchema', 'retry.maximumAttempts', 'rules.zz', 'requires.yy', 'argumentTrust.xx'])
+    expect(text).toContain(`field \`${field}\``);
+});
+
+test('CB1 D6 the sets are checked as they take effect: a breaker that counts nothing is refused', () => {
+  const ignoring = (ignoreOn: readonly string[]) =>
+    refusal(() => define({ ...read, circuitBreaker: { name: 'x', ignoreOn } }));
+  expect(ignoring(['transport', 'timeout', 'overloaded'])).toContain('never open');
+  expect(ignoring(['transport', 'timeout'])).toBe('');
+  expect([STRICT, INFRA_ONLY].every(Object.isFrozen)).toBe(true);
+});
 
 test.each(corpus)('CONFIG_INVALID: %s', (_title, base, broken, words, twin) => {
   const text = refusal(() => define({ ...base, ...broken }));

@@ -10,6 +10,7 @@ import {
   type FailedAttempt,
 } from '../../governance/effect.ts';
 import { DEFAULT_DEFINITE_STATUSES } from '../../governance/limits.ts';
+import { neverLeft } from '../../governance/never-left.ts';
 
 const write: FailedAttempt = {
   effect: 'write',
@@ -20,6 +21,15 @@ const write: FailedAttempt = {
   usedOther: false,
   stopped: false,
 };
+
+test('EX4 what fetch refuses by itself never left; the same words of somebody else say nothing', () => {
+  const failed = (cause: Error): Error => new TypeError('fetch failed', { cause });
+  expect(neverLeft(failed(new Error('bad port')))).toBe(true); // 127.0.0.1:1
+  expect(neverLeft(failed(Object.assign(new Error('x'), { code: 'ECONNREFUSED' })))).toBe(true);
+  expect(neverLeft(new Error('bad port'))).toBe(false);
+  expect(neverLeft(failed(Object.assign(new Error('bad port'), { code: 'UND_ERR_SOCKET' })))).toBe(false);
+  expect(neverLeft(failed(new Error('other side closed')))).toBe(false);
+});
 
 test('EX4 nothing left the machine: failed', () => {
   expect(judgeFailure({ ...write, sent: 'nothing' })).toBe('failed');

@@ -2,7 +2,7 @@
 import type { LanguageModelV4 } from '@ai-sdk/provider';
 import type { ToolSet } from 'ai';
 import type { ProviderOptions, Tool } from '../define/types.ts';
-import type { Usage } from '../governance/call.ts';
+import type { SessionUsage } from '../governance/call.ts';
 import { offerOf } from '../governance/tool.ts';
 import { meteredModel, originsOf, withKnown, type Providers } from './ai-sdk-model.ts';
 import { aiTools, type AiToolsOptions } from './ai-sdk-tools.ts';

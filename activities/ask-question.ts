@@ -29,12 +29,11 @@ interface QuestionCall {
   readonly args: Json;
 }
 
-/** Whether the outcome is known now. `tell` wakes the run where it lives. @throws what Temporal should try again */
+/** Whether the outcome is known now; the run is told where it lives. @throws what Temporal should try again */
 export async function askQuestion(
   shared: CallShared,
   input: { readonly run: string; readonly call: string },
   info: CallInfo,
-  tell: (workflowId: string, call: string) => Promise<void>,
 ): Promise<{ readonly known: boolean }> {
   const { db } = shared.deps;
   const [row] = await db.query<{ q: QuestionCall | null }>('select actguard.question_call($1, $2) as q', [
@@ -70,7 +69,7 @@ export async function askQuestion(
     const result = await runClaimed(shared, prepared, claimed.a, credentials, claimAskedAt, info, asked);
     if (result.kind === 'unknown') return { known: false };
   } else if (claimed?.a.kind !== 'own') return { known: false };
-  if (question.runStatus === 'open') await tell(question.workflowId, input.call);
+  if (question.runStatus === 'open') await info.tell(question.workflowId, input.call);
   return { known: true };
 }
 

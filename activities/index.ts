@@ -106,10 +106,10 @@ export function createActivities(
         if (deps.policySets) return changePolicies(deps, deps.policySets, input);
         return Promise.resolve({ kind: 'rejected', reason: 'this worker has no policy sets of a database' });
       }),
-    commandRun: (input) => guarded(() => commandRun(shared, input, temporalEyes, tellRun)),
+    commandRun: (input) => guarded(() => commandRun(shared, input, temporalEyes)),
     describeAgent: (input) => guarded(() => Promise.resolve(describeAgent(deps.config, input))),
     sweep: () => guarded(() => sweep(shared, temporalEyes)),
-    askQuestion: (input) => guarded((info) => askQuestion(shared, input, info, tellRun)),
+    askQuestion: (input) => guarded((info) => askQuestion(shared, input, info)),
     notify: (input) => guarded(() => notify(deps, input)),
   };
   return refuseUndecodable(activities, shared.secrets);
@@ -140,5 +140,6 @@ function currentInfo(): CallInfo {
     attempt,
     cancelled: stopSignal(context),
     heartbeat: (progress) => context.heartbeat(progress),
+    tell: tellRun,
   };
 }

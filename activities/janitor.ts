@@ -19,6 +19,8 @@ export interface WorkflowView {
 
 /** Temporal, as far as the janitor needs it. */
 export interface WorkflowEyes {
+  /** Tells a run that more is known of one of its calls. @throws when Temporal is away */
+  tell(workflowId: string, call: string): Promise<void>;
   /** The latest execution of a workflow id. @throws when Temporal cannot be asked */
   describe(workflowId: string): Promise<WorkflowView | null>;
 }
@@ -54,6 +56,7 @@ export async function sweep(shared: CallShared, eyes: WorkflowEyes): Promise<Swe
   const { notices } = await settleDeadCalls(shared.deps);
   const lostClaims = await loseClaims(shared);
   await shared.deps.db.query('select actguard.forget_live()');
+  await tellRuns(shared, eyes);
   return { closedRuns, lostClaims, notices, questions: await dueQuestions(shared) };
 }
 
@@ -73,6 +76,21 @@ async function loseClaims(shared: CallShared): Promise<number> {
   }
   return lost;
 }
+
+/** Questions that became known while whoever found it out died before they told the run. */
+async function tellRuns({ deps: { db } }: CallShared, eyes: WorkflowEyes): Promise<void> {
+  const rows = await db.query<{ c: { run: string; call: string; workflowId: string; runStatus: string } }>(
+    'select actguard.untold_calls($1::jsonb) as c',
+    [pgJson({ graceMs: CLAIM_GRACE_MS, limit: JANITOR_BATCH })],
+  );
+  for (const { c } of rows) {
+    // one that cannot be told just now keeps no other waiting
+    const told = c.runStatus !== 'open' || (await eyes.tell(c.workflowId, c.call).then(yes, no));
+    if (told) await db.query('select actguard.call_told($1, $2)', [c.run, c.call]);
+  }
+}
+
+const [yes, no] = [() => true, () => false];
 
 function isTransactional(shared: CallShared, { tool }: LostClaim): boolean {
   return shared.tools.get(tool)?.manifest.transactional === true;

@@ -8,7 +8,6 @@ import { deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 import type { ToolManifest } from '../governance/tool.ts';
-import { nowOf } from './clock.ts';
 import { decidePolicy } from './decide.ts';
 import { recordedDecision, shadowed } from './decision-record.ts';
 import type { Deps, PolicyEngine, PolicyRequest } from './deps.ts';
@@ -84,14 +83,14 @@ export interface DecidedModel {
 
 /** The word of the policies on a model call, and of a shadow set beside it. */
 export function decideModel(
-  deps: Pick<Deps, 'policySets' | 'now'>,
+  { policySets }: Pick<Deps, 'policySets'>,
   policy: PolicyEngine,
   grant: Grant,
   asked: ModelQuestion,
 ): DecidedModel {
-  const found = deps.policySets?.shadow(grant.principal.tenant);
+  const found = policySets?.shadow(grant.principal.tenant);
   const shadow = found?.judgesModels === true ? found : undefined;
-  const question = questionOf(grant, asked, nowOf(deps));
+  const question = questionOf(grant, asked);
   if (policy.judgesModels !== true) {
     return { denial: null, data: shadow ? { shadow: shadowed(shadow, question) } : {}, content: null };
   }
@@ -107,11 +106,10 @@ export function decideModel(
   };
 }
 
-function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQuestion, nowMs: number): PolicyRequest {
+function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQuestion): PolicyRequest {
   return {
     principal: grant.principal,
     groups: grant.groups ?? [],
-    attributes: grant.attributes ?? {},
     run,
     tool: MODEL_CALL,
     args: {
@@ -124,7 +122,7 @@ function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQues
     facts: [],
     left: {},
     callsSoFar: Math.max(0, seq - 1),
-    nowMs,
+    nowMs: Date.now(),
     openedAtMs: grant.openedAtMs,
     approved: [],
   };

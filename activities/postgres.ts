@@ -6,6 +6,8 @@ import type { Database, OpenTransaction } from './deps.ts';
 /** A statement that takes longer than this is stuck, not slow: a claim is one round trip. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** Times the statement's own limit: after that its answer does not come any more (a network that stalls closes nothing). */
+const ANSWER_TIMES = 1.5;
 const INT8_OID = 20;
 
 /** The role of workers and readers: EXECUTE on functions, nothing on tables. */
@@ -34,12 +36,14 @@ export interface DatabaseOptions {
  */
 export function connectDatabase(url: string, options: DatabaseOptions = {}): Database {
   const where = databasePlace(url);
+  const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = options;
   const pool = new pg.Pool({
     connectionString: url,
     ...(options.role === undefined ? {} : { options: `-c role=${options.role}` }),
     max: options.max ?? 10,
     application_name: options.applicationName ?? 'actguard',
-    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    statement_timeout: statementTimeoutMs,
+    ...(statementTimeoutMs > 0 ? { query_timeout: ANSWER_TIMES * statementTimeoutMs } : {}),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
@@ -119,7 +123,7 @@ const TROUBLE_CODES =
   /^(ECONNREFUSED|ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|EADDRNOTAVAIL)$/;
 // pg's own errors for these carry no code.
 const TROUBLE_TEXTS =
-  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
+  /^(Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
 
 function isConnectionTrouble(error: unknown): boolean {
   if (!(error instanceof Error)) return false;

@@ -20,6 +20,8 @@ export interface CallInfo {
   readonly cancelled: AbortSignal;
   /** With what a tool reports of its progress. */
   readonly heartbeat: (progress?: Json) => void;
+  /** Tells a run that more is known of one of its calls. @throws when Temporal is away */
+  readonly tell: (workflowId: string, call: string) => Promise<void>;
 }
 
 /** What one worker shares between calls. */

@@ -1,7 +1,9 @@
 /** Answers a question: what happened to a call whose outcome is unknown. The command was verified before this. */
 import type { Json, JsonObject } from '../governance/json.ts';
 import { randomUUID } from 'node:crypto';
+import { MAX_ERROR_CHARS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
+import type { Tool } from '../define/types.ts';
 import { callEntry } from './call-entries.ts';
 import type { CallShared } from './prepared.ts';
 import type { StoredResult } from './claim.ts';
@@ -36,12 +38,14 @@ export async function applyResolve(
   );
   if (!row?.c) return { kind: 'rejected', reason: 'there is no such call' };
   const tool = shared.tools.get(row.c.tool);
-  const result: StoredResult = happened
+  const output = happened ? readOutput(shared, tool, (data['result'] ?? null) as Json) : null;
+  if (output && 'problem' in output) return { kind: 'rejected', reason: output.problem };
+  const result: StoredResult = output
     ? {
         kind: 'done',
-        output: (data['result'] ?? null) as Json,
+        output: output.value,
         spentMicros: tool?.manifest.cost?.worstMicros ?? 0,
-        bytes: resultBytes((data['result'] ?? null) as Json),
+        bytes: resultBytes(output.value),
       }
     : {
         kind: 'failed',
@@ -88,5 +92,15 @@ export async function applyResolve(
       return { kind: 'rejected', reason: 'the call is still under way' };
     default:
       return { kind: 'rejected', reason: 'there is no such call' };
+  }
+}
+
+/** What a person wrote down, as the tool would have answered it; a tool that no worker has any more takes everything. */
+function readOutput(shared: CallShared, tool: Tool | undefined, written: Json): { value: Json } | { problem: string } {
+  try {
+    return { value: shared.secrets.json((tool ? tool.code.parseOutput(written) : written) as Json) };
+  } catch (error) {
+    const why = error instanceof Error ? shared.secrets.cut(error.message, MAX_ERROR_CHARS) : '';
+    return { problem: `the result is none of ${tool?.name ?? 'the tool'}: ${why}` };
   }
 }

@@ -19,7 +19,6 @@ export async function commandRun(
   shared: CallShared,
   input: RunCommandInput,
   eyes: WorkflowEyes,
-  tell: (workflowId: string, call: string) => Promise<void>,
   delivery: string = deliveryId(),
 ): Promise<RunCommandResult> {
   const { deps } = shared;
@@ -35,7 +34,7 @@ export async function commandRun(
   const applied = await apply(shared, asked, verified, workflowId, tenant, eyes);
   // a run that lives looks at once, also where nothing new was written: an earlier attempt may have written it and died
   // before it told the run
-  if (verified.verb === 'resolve') await tell(workflowId, String(verified.data['call']));
+  if (verified.verb === 'resolve') await eyes.tell(workflowId, String(verified.data['call']));
   if (applied.kind === 'accepted') {
     return { kind: 'done', verb: applied.verb, by: applied.person };
   }

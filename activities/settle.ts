@@ -19,7 +19,6 @@ import {
 import { retryLater } from './failures.ts';
 import { judge, type Verdict } from './judge.ts';
 import { commitWith } from './transaction.ts';
-import { nowOf } from './clock.ts';
 import type { OpenTransaction } from './deps.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { outcomeProvenance } from './outcome-provenance.ts';
@@ -47,6 +46,8 @@ export interface Finding {
 }
 
 const AGAIN_AFTER_MS = 500;
+/** The database is away; a statement took too long or waited for a lock; it gave way to another one. */
+const AGAIN: readonly string[] = ['BACKEND_UNAVAILABLE', '57014', '55P03', '40001', '40P01'];
 
 /** Writes the outcome and answers it. @throws what Temporal should try again: an attempt that was taken over */
 export async function finish(
@@ -63,7 +64,7 @@ export async function finish(
     ? await persistently(info, () => freezeOverrun(shared.deps, prepared, verdict.spentMicros))
     : [];
   const traced = await persistently(info, () => outcomeProvenance(shared, prepared, verdict));
-  const { stored, entry } = outcomeEntry(prepared, claimed, finding, traced.facts, nowOf(shared.deps));
+  const { stored, entry } = outcomeEntry(prepared, claimed, finding, traced.facts);
   const outcome = outcomeOf(prepared, finding, verdict.state, stored);
   const request = { ...outcome, question, provenance: traced.rows, entries: [entry] };
   const open = finding.transaction ?? null;
@@ -162,13 +163,12 @@ function outcomeEntry(
   claimed: Claimed,
   { verdict, resolved, uses }: Finding,
   proved: readonly Fact[],
-  provedAtMs: number,
 ): { stored: StoredResult | null; entry: EntryRow } {
   const facts = proved.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
   const result: StoredResult | null = verdict.result && {
     ...verdict.result,
     facts: facts as unknown as Json,
-    provedAtMs,
+    provedAtMs: Date.now(),
   };
   const shown = result?.output === undefined ? { data: {}, content: null } : committed('output', result.output);
   const error =
@@ -228,7 +228,7 @@ async function persistently<T>(info: CallInfo, write: () => Promise<T>): Promise
     try {
       return await write();
     } catch (error) {
-      const away = error instanceof Error && 'code' in error && error.code === 'BACKEND_UNAVAILABLE';
+      const away = error instanceof Error && 'code' in error && AGAIN.includes(String(error.code));
       if (!away || info.cancelled.aborted || performance.now() >= until) throw error;
       info.heartbeat();
       await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
@@ -247,14 +247,15 @@ async function late(
   const { run, call, token } = request;
   // what this attempt says of itself, whatever became of earlier ones
   const state = request.state === 'unknown' && request.landed === 'no' ? 'failed' : request.state;
-  const data = { state, found: answer.state, spentMicros: request.result?.spentMicros ?? 0 };
+  const result = state === 'failed' || state === 'retrying' ? failureOf(prepared, request.result) : request.result;
+  const data = { state, found: answer.state, spentMicros: result?.spentMicros ?? 0 };
   const kept = await persistently(info, () =>
     writeLateOutcome(shared.deps.db, {
       run,
       call,
       token,
       state,
-      result: request.result,
+      result,
       provenance: request.provenance,
       entries: [callEntry(prepared.frame, 'call.late', `late:${token}`, data)],
       alarm: [callEntry(prepared.frame, 'call.contradicted', 'contradicted', data)],
@@ -264,5 +265,15 @@ async function late(
     const message = `a late outcome contradicts what was recorded: the call ${state}, its record says ${answer.state}`;
     shared.deps.log('error', message, { run, call });
   }
+  // whoever waits for the question hears of it now; the janitor tells it where this fails
+  if (kept.kind === 'resolved') await info.tell(prepared.grant.workflowId, call).catch(() => undefined);
   throw retryLater('this attempt was taken over; the call has another outcome', 1_000);
+}
+
+/** The result of an attempt that did nothing: also of one whose transaction was undone after it had answered. */
+function failureOf({ tool }: Prepared, result: StoredResult | null): StoredResult {
+  if (result?.kind === 'failed' && result.error !== undefined) return result;
+  const message = `${tool.name} did not happen: its attempt was over before it began, or was undone`;
+  const error: CallError = { code: 'TOOL_FAILED', message, details: { tool: tool.name } };
+  return { kind: 'failed', error: error as unknown as Json, spentMicros: 0, bytes: 0 };
 }

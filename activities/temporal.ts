@@ -17,6 +17,7 @@ export const temporalEyes: WorkflowEyes = {
       throw error;
     }
   },
+  tell: tellRun,
 };
 
 /** Tells a run that more is known of one of its calls; one that has ended has nothing to be told. @throws when Temporal is away */

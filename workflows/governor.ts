@@ -244,8 +244,7 @@ export class Governor extends GovernedRun {
     const unknown = notStored(seq, { kind: 'unknown', callId: call });
     if (options.unknown !== 'wait') return unknown;
     this.setStatus('waiting-resolution');
-    await this.flush();
-    const known = await this.#questions.wait(call);
+    const known = await this.#questions.wait(call, options.inline ?? true);
     this.setStatus(this.restingStatus(call));
     return known ?? unknown;
   }

@@ -16,12 +16,12 @@ export class Inbox {
   readonly #run: GovernedRun;
   /** The first one stays until it is done. */
   readonly #queue: Message[] = [];
-  readonly #questions: Pick<Questions, 'now' | 'look'>;
+  readonly #questions: Pick<Questions, 'resolved' | 'look'>;
   #stopped = false;
   #unrecorded = false;
   readonly #working: Promise<void>;
 
-  constructor(run: GovernedRun, questions: Pick<Questions, 'now' | 'look'>) {
+  constructor(run: GovernedRun, questions: Pick<Questions, 'resolved' | 'look'>) {
     this.#run = run;
     this.#questions = questions;
     installMailbox({
@@ -90,7 +90,7 @@ export class Inbox {
         run.state = step.addBudget(run.state, data as Limit, person, reason, nowMs);
         break;
       case 'resolve':
-        void this.#questions.now(String(data['call']));
+        this.#questions.resolved(String(data['call']));
         break;
       default:
         return verified.verb satisfies never;

@@ -2,7 +2,7 @@
  * The open questions of a run: calls whose outcome is unknown. They are asked again by themselves, on durable timers, and
  * at once when somebody has said what happened; whoever waits for one is told. A question costs nothing until there is one.
  */
-import { CancellationScope, condition } from '@temporalio/workflow';
+import { CancellationScope, condition, patched } from '@temporalio/workflow';
 import type { CallToolResult } from '../activities/types.ts';
 import { FIRST_ASK_MS, FROZEN_ASK_MS } from '../governance/limits.ts';
 import type { GovernedCall } from './governed-call.ts';
@@ -25,8 +25,11 @@ export interface Asker {
 export class Questions {
   readonly #asker: Asker;
   readonly #asking = new Map<string, Promise<GovernedCall | null>>();
-  readonly #awaited = new Set<string>();
+  /** Calls that somebody waits for, and whether they need the output itself. */
+  readonly #awaited = new Map<string, boolean>();
   readonly #known = new Map<string, GovernedCall>();
+  /** Said to be known while the answer that was under way could not know it yet: asked again after that one. */
+  readonly #heard = new Set<string>();
   #working = false;
   #stopped = false;
 
@@ -38,8 +41,10 @@ export class Questions {
   /** Opens a question, or changes one: when it is asked again, and whether a person has to say. */
   note(open: OpenCall, result: Extract<CallToolResult, { kind: 'unknown' }>): OpenCall {
     const { run } = this.#asker;
-    const { askAgainMs = null, needsPerson = askAgainMs === null } = result;
-    const told = open.told === true || needsPerson;
+    const { needsPerson = (result.askAgainMs ?? null) === null } = result;
+    const heard = this.#heard.delete(open.call);
+    const askAgainMs = heard ? Math.min(result.askAgainMs ?? Infinity, FIRST_ASK_MS) : (result.askAgainMs ?? null);
+    const told = open.told === true || (needsPerson && !heard);
     const noted: OpenCall = {
       ...open,
       phase: 'unknown',
@@ -52,11 +57,13 @@ export class Questions {
     return noted;
   }
 
-  /** Waits until it is known; null: the deadline came first. @throws LongHistory, CancelledFailure */
-  async wait(call: string): Promise<GovernedCall | null> {
+  /** Waits until it is known; null: the deadline came first. `inline` as in `ask`. @throws LongHistory, CancelledFailure */
+  async wait(call: string, inline: boolean): Promise<GovernedCall | null> {
     const { run } = this.#asker;
-    this.#awaited.add(call);
+    // before anything is waited for: it may be known by the time the entries are recorded
+    this.#awaited.set(call, inline);
     try {
+      await run.flush();
       await run.until(() => this.#known.has(call), run.state.deadlineMs);
     } catch (error) {
       // whoever waited is gone: from here on the next run asks
@@ -79,11 +86,16 @@ export class Questions {
     return asking;
   }
 
+  /** A person's word on it was recorded: asked at once. */
+  resolved(call: string): void {
+    if (!this.#hear(call)) void this.now(call);
+  }
+
   /** Somebody says that more is known: asked within a few seconds, however often it is said. */
   look(call: string): void {
     const { run } = this.#asker;
     const open = run.state.open[call];
-    if (open?.phase !== 'unknown') return;
+    if (open === undefined || this.#hear(call) || open.phase !== 'unknown') return;
     const atMs = Math.max(Date.now(), (open.lookedAtMs ?? 0) + FIRST_ASK_MS);
     if (atMs >= (open.askAtMs ?? Infinity)) return;
     run.state = step.setOpen(run.state, { ...open, askAtMs: atMs, lookedAtMs: atMs });
@@ -96,12 +108,22 @@ export class Questions {
     await Promise.all(this.#asking.values());
   }
 
+  /** Whether an answer about this call is under way that may be older than what was just said. */
+  #hear(call: string): boolean {
+    const open = this.#asker.run.state.open[call];
+    const underWay = open?.phase === 'running' || (open?.phase === 'unknown' && this.#asking.has(call));
+    if (!underWay || !patched('question-heard')) return false;
+    this.#heard.add(call);
+    return true;
+  }
+
   async #ask(open: OpenCall): Promise<GovernedCall | null> {
     const { run } = this.#asker;
-    const awaited = this.#awaited.has(open.call);
     let result: CallToolResult | null;
     try {
-      result = await CancellationScope.nonCancellable(() => this.#asker.ask(open, !awaited));
+      result = await CancellationScope.nonCancellable(() =>
+        this.#asker.ask(open, this.#awaited.get(open.call) ?? true),
+      );
     } catch {
       result = null; // no attempt could be made: later
     }

@@ -35,6 +35,7 @@ begin
       return jsonb_build_object('kind', 'conflict', 'run', own.run, 'call', own.call);
     end if;
     if own.state in ('succeeded', 'failed') then
+      if own.untold then update calls set untold = false where run = own.run and call = own.call; end if;
       return jsonb_build_object('kind', 'own', 'state', own.state, 'result', own.result);
     end if;
     if own.state = 'claimed' and own.token = p->>'token' then return claimed_again(own, p, v_now); end if;
@@ -74,7 +75,7 @@ begin
         return jsonb_build_object('kind', 'conflict', 'run', other.run, 'call', other.call);
       end if;
       return jsonb_build_object('kind', 'duplicate', 'run', other.run, 'call', other.call, 'state',
-        case when other.state in ('claimed', 'retrying') and other.lease_until <= v_now then 'unknown' else other.state end,
+        case when other.state = 'claimed' and other.lease_until <= v_now then 'unknown' else other.state end,
         'result', other.result);
     end if;
   end if;

@@ -23,7 +23,7 @@ begin
       < own.claimed_at + ms_interval((p #>> '{receiver,keyTtlMs}')::bigint)));
   update calls set token = p->>'token', lease_until = p_now + v_lease, attempts = attempts + 1, state = 'claimed',
     last_claim_at = case when v_sends then p_now else last_claim_at end,
-    fate_open = v_open, last_send_at = v_last, sends = v_sends
+    fate_open = v_open, last_send_at = v_last, sends = v_sends, untold = coalesce((p->>'untold')::boolean, false)
     where run = own.run and call = own.call;
   if own.probe then
     update breakers set probe_token = p->>'token', probe_until = p_now + v_lease
@@ -60,7 +60,7 @@ begin
     perform note_provenance(c.run, c.call, p->'provenance'); -- the run may read it as the call's result
     if c.state = 'unknown' then
       update calls set state = 'succeeded', result = p->'result', finished_at = v_now, fate_open = v_open, ask_after = null,
-        needs_person = false, resolved = jsonb_build_object('by', 'late outcome'),
+        needs_person = false, untold = true, resolved = jsonb_build_object('by', 'late outcome'),
         key_expires_at = v_now + ms_interval(c.key_ttl_ms)
       where run = c.run and call = c.call;
       perform recharge_call(c, p #> '{result,spentMicros}');
@@ -80,7 +80,7 @@ begin
   elsif p->>'state' in ('failed', 'retrying') then
     if c.state = 'unknown' and cardinality(v_open) = 0 then
       update calls set state = 'failed', result = p->'result', finished_at = v_now, fate_open = v_open, ask_after = null,
-        needs_person = false, freed_key = key_hash, key_hash = null, resolved = jsonb_build_object('by', 'late outcome')
+        needs_person = false, untold = true, freed_key = key_hash, key_hash = null, resolved = jsonb_build_object('by', 'late outcome')
       where run = c.run and call = c.call;
       perform recharge_call(c, p #> '{result,spentMicros}');
       return jsonb_build_object('kind', 'resolved');

@@ -88,8 +88,24 @@ begin
     update calls set ask_after = v_now + ms_interval((p->>'frozenAskMs')::bigint) where run = c.run and call = c.call;
     return jsonb_build_object('kind', 'frozen', 'freeze', v_freeze);
   end if;
-  return take_over(p, v_now);
+  return take_over(p || '{"untold": true}', v_now);
 end $$;
+
+-- Questions that became known without their run p.graceMs ago, and that it has not looked at since.
+create or replace function actguard.untold_calls(p jsonb) returns setof jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('run', c.run, 'call', c.call, 'workflowId', r.workflow_id, 'runStatus', r.status)
+  from calls c join runs r on r.run = c.run
+  where c.untold and c.state in ('succeeded', 'failed')
+    and c.finished_at < clock_timestamp() - ms_interval((p->>'graceMs')::bigint)
+  order by c.finished_at limit (p->>'limit')::int
+$$;
+
+-- Its run was told, or has ended.
+create or replace function actguard.call_told(p_run text, p_call text) returns void
+language sql security definer set search_path = actguard, pg_temp as $$
+  update calls set untold = false where run = p_run and call = p_call and state in ('succeeded', 'failed')
+$$;
 
 -- Nobody can ask about a call any more: a person has to say.
 create or replace function actguard.give_up_question(p_run text, p_call text, p_reason text) returns void

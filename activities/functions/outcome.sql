@@ -100,7 +100,7 @@ begin
     return jsonb_build_object('kind', 'early', 'waitMs', ms(v_last) + c.settles_within_ms - ms(v_now) + 1);
   end if;
   update calls set state = p->>'state', result = p->'result', resolved = p->'resolved', finished_at = v_now,
-    token = p->>'token', lease_until = v_now, ask_after = null, needs_person = false,
+    token = p->>'token', lease_until = v_now, ask_after = null, needs_person = false, untold = true,
     fate_open = case when c.state = 'claimed' and c.sends and c.token <> all (c.fate_open) then c.fate_open || c.token else c.fate_open end,
     last_send_at = v_last,
     freed_key = case when p->>'state' = 'failed' then key_hash end,

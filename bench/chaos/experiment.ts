@@ -4,7 +4,7 @@ import { workflowIdOf } from '../../workflows/ids.ts';
 import type { AgentRunInput } from '../../workflows/messages.ts';
 import { say } from '../stack.ts';
 import { AGENT, RECEIVERS, TENANT } from './config.ts';
-import { Faults, planFaults, randomOf, sleep } from './faults.ts';
+import { Faults, LONG_STOPPED_MS, planFaults, planLongStops, randomOf, sleep, STOPPED_MS } from './faults.ts';
 import { startHuman } from './human.ts';
 import { judge } from './judge.ts';
 import { ChaosStack } from './stack.ts';
@@ -17,6 +17,8 @@ export interface ChaosOptions {
   readonly workers: number;
   /** Milliseconds until it is judged whatever is still open. */
   readonly limitMs: number;
+  /** Nothing but workers that are stopped for longer than the horizon. */
+  readonly longStops?: boolean;
 }
 
 /** The last line of `--output json`. */
@@ -47,52 +49,52 @@ export interface ChaosReport {
 
 const CALLS_A_RUN = 10;
 const RUNS_AT_ONCE = 40;
+/** The last fault is due when so much of the work is done. */
+const SPREAD = 0.85;
+/** Beyond twice the calls: for faults that have not found their point yet. */
+const MORE_ORDERS = 300;
 
 /** Runs it once. */
 export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
-  const { seed, calls, workers, limitMs } = options;
+  const { seed, calls, workers, limitMs, longStops = false } = options;
   const at = performance.now();
   const untilMs = at + limitMs;
-  const stack = new ChaosStack(calls);
-  const faults = new Faults(stack);
+  const stack = new ChaosStack(2 * calls + MORE_ORDERS);
+  const plan = longStops ? planLongStops(options.faults, RECEIVERS) : planFaults(options.faults, seed, RECEIVERS);
+  const faults = new Faults(stack, plan, longStops ? LONG_STOPPED_MS : STOPPED_MS);
   try {
     say(`starting the servers and ${workers} workers`);
     await stack.start(workers, faults.at);
     const human = startHuman(stack);
     const random = randomOf(seed + 1);
-    const plan = planFaults(options.faults, seed, RECEIVERS);
     const live = new Set<string>();
     const done = new Set<string>();
+    const givenUp: string[] = [];
     let stuck = 0;
-    const striking = strikeAll(faults, plan, live, () => done.size / calls, random, untilMs);
-    const wanted = Array.from({ length: calls }, (_, i): Wanted => {
-      return { receiver: RECEIVERS[i % RECEIVERS.length] ?? 'kept', orderId: String(100_001 + i) };
-    });
-    const batches: Wanted[][] = [];
+    const striking = strikeAll(faults, live, () => done.size / calls, random, untilMs);
     // a small experiment has small runs: its faults are spread by the runs that are done
     const callsARun = Math.min(CALLS_A_RUN, Math.ceil(calls / 15));
     const lanes = Math.max(2, Math.min(RUNS_AT_ONCE, Math.ceil(calls / callsARun / 5)));
-    for (let i = 0; i < calls; i += callsARun) batches.push(wanted.slice(i, i + callsARun));
-    const next = batches.values();
+    const next = batches(calls, callsARun, () => !faults.done && performance.now() < untilMs);
     const lane = async (): Promise<void> => {
       for (const batch of next) {
         const finished = await runBatch(stack, batch, live, untilMs);
         for (const order of finished.done) done.add(order);
-        for (const line of finished.givenUp) say(`given up: ${line}`);
+        for (const line of finished.givenUp) {
+          say(`given up: ${line}`);
+          givenUp.push(line);
+        }
         if (finished.stuck) stuck += 1;
       }
     };
-    const progress = setInterval(
-      () => say(`${done.size} of ${calls} refunds, ${faults.struck} faults, ${faults.waiting} waiting`),
-      15_000,
-    );
+    const progress = setInterval(() => say(`${done.size} of ${calls} refunds, ${faults.struck} faults`), 15_000);
     await Promise.all(Array.from({ length: lanes }, lane));
     clearInterval(progress);
     await striking;
     await faults.cease();
     await settled(stack, untilMs);
     await human.stop();
-    const judged = await judge(stack.db, await stack.books(), done);
+    const judged = await judge(stack.db, await stack.books(), done, givenUp.length);
     const { duplicates, lost, unknown, unknownWrong, ledgerMismatches } = judged;
     return {
       result: {
@@ -112,21 +114,30 @@ export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
   }
 }
 
+/** Orders in batches, one a run; and a few more as long as faults are due. */
+function* batches(calls: number, callsARun: number, more: () => boolean): Generator<readonly Wanted[]> {
+  const orders = (from: number, to: number): Wanted[] =>
+    Array.from({ length: to - from }, (_, n): Wanted => {
+      return { receiver: RECEIVERS[(from + n) % RECEIVERS.length] ?? 'kept', orderId: String(100_001 + from + n) };
+    });
+  let i = 0;
+  for (; i < calls; i += callsARun) yield orders(i, Math.min(calls, i + callsARun));
+  for (i = calls; i < 2 * calls + MORE_ORDERS - RECEIVERS.length && more(); i += RECEIVERS.length)
+    yield orders(i, i + RECEIVERS.length);
+}
+
 /** Faults spread over the calls: as many as the work is far. What waits for a point keeps the next ones from piling up. */
 async function strikeAll(
   faults: Faults,
-  plan: ReturnType<typeof planFaults>,
   live: ReadonlySet<string>,
   share: () => number,
   random: () => number,
   untilMs: number,
 ): Promise<void> {
-  for (const [i, fault] of plan.entries()) {
-    while (share() < (0.9 * i) / plan.length || faults.waiting > 6) {
-      if (performance.now() > untilMs || share() >= 0.97) return;
-      await sleep(100);
-    }
-    faults.strike(fault, [...live], random);
+  for (let begun = 0; !faults.done && performance.now() < untilMs;) {
+    const due = share() >= (SPREAD * begun) / faults.planned;
+    if (due && faults.strikeNext([...live], random)) begun += 1;
+    else await sleep(100);
   }
 }
 

@@ -9,7 +9,11 @@ import { POINTS, type AtPoint, type Point } from './proxies.ts';
 import type { ChaosStack } from './stack.ts';
 
 /** Past Temporal's heartbeat timeout and the lease; well within the horizon (SETTLES_WITHIN_MS after the lease's end). */
-const STOPPED_MS = 12_000;
+export const STOPPED_MS = 12_000;
+/** Beyond the horizon: by then "it never will" counts, and the call may have been made again. */
+export const LONG_STOPPED_MS = 45_000;
+/** So many wait for their points at most. */
+const MAX_ARMED = 6;
 const DELAY_MS = 4_000;
 
 /** Faults that wait for a point of a call, and faults that just happen. */
@@ -58,20 +62,34 @@ export function planFaults(count: number, seed: number, receivers: readonly Rece
   });
 }
 
-/** Strikes faults, several at once, and counts them where they have happened. */
+/** Nothing but stops beyond the horizon, at all points of all receivers in turn. */
+export function planLongStops(count: number, receivers: readonly Receiver[]): Fault[] {
+  return Array.from({ length: count }, (_, i): Fault => {
+    const receiver = receivers[Math.floor(i / POINTS.length) % receivers.length] as Receiver;
+    return { kind: 'stop', point: POINTS[i % POINTS.length] as Point, receiver, pass: true };
+  });
+}
+
+/** Strikes faults, several at once, and counts them where they have happened. What did not happen is due again. */
 export class Faults {
   readonly hits = new Map<string, number>();
   readonly points = new Map<Point, number>();
   readonly #armed: Fault[] = [];
   readonly #stack: ChaosStack;
+  readonly #due: Fault[];
+  readonly #stoppedMs: number;
   readonly #busy = new Set<Promise<unknown>>();
   readonly #busyWorkers = new Set<number>();
   /** Temporal and Postgres are restarted one at a time: with both away nothing is proven. */
   #server: Promise<void> = Promise.resolve();
   struck = 0;
+  readonly planned: number;
 
-  constructor(stack: ChaosStack) {
+  constructor(stack: ChaosStack, plan: readonly Fault[], stoppedMs: number) {
     this.#stack = stack;
+    this.#due = [...plan];
+    this.#stoppedMs = stoppedMs;
+    this.planned = plan.length;
   }
 
   /** For the proxies: whether something strikes here. */
@@ -97,20 +115,25 @@ export class Faults {
     }
   };
 
-  /** Arms a fault for its point, or lets it happen now to one of these runs. */
-  strike(fault: Fault, runs: readonly string[], random: () => number): void {
+  /** Arms the next fault for its point, or lets it happen now to one of these runs. False: not just now. */
+  strikeNext(runs: readonly string[], random: () => number): boolean {
+    if (this.#armed.length >= MAX_ARMED) return false;
+    const fault = this.#due.shift();
+    if (!fault) return false;
     if (fault.point !== null) {
       this.#armed.push(fault);
-      return;
+      return true;
     }
     const run = runs[Math.floor(random() * runs.length)];
     const worker = Math.floor(random() * this.#stack.workers.length);
-    this.#background(this.#happen(fault, run, worker));
+    const again = (): void => void this.#due.push(fault);
+    this.#background(this.#happen(fault, run, worker).then((happened) => happened || again(), again));
+    return true;
   }
 
-  /** What has not found its point yet. */
-  get waiting(): number {
-    return this.#armed.length;
+  /** Whether everything planned has happened. */
+  get done(): boolean {
+    return this.struck >= this.planned;
   }
 
   /** Nothing more strikes; what is under way ends. */
@@ -119,12 +142,12 @@ export class Faults {
     while (this.#busy.size > 0) await Promise.allSettled(this.#busy);
   }
 
-  async #happen(fault: Fault, run: string | undefined, worker: number): Promise<void> {
+  async #happen(fault: Fault, run: string | undefined, worker: number): Promise<boolean> {
     const { actguard } = this.#stack;
     const inTurn = (restart: () => Promise<void>): Promise<void> => (this.#server = this.#server.then(restart));
     switch (fault.kind) {
       case 'deploy':
-        if (this.#busyWorkers.has(worker)) return;
+        if (this.#busyWorkers.has(worker)) return false;
         await this.#deploy(worker);
         break;
       case 'postgres':
@@ -137,17 +160,18 @@ export class Faults {
         await inTurn(() => this.#stack.restartService());
         break;
       case 'terminate':
-        if (run === undefined) return;
+        if (run === undefined) return false;
         await actguard.client.workflow.getHandle(workflowIdOf(run)).terminate('chaos');
         break;
       case 'reset':
-        if (run === undefined) return;
+        if (run === undefined) return false;
         await this.#reset(run);
         break;
       default:
-        return;
+        return false;
     }
     this.#count(fault, null);
+    return true;
   }
 
   async #kill(n: number): Promise<void> {
@@ -161,7 +185,7 @@ export class Faults {
     this.#busyWorkers.add(n);
     const worker = this.#stack.workers[n];
     worker?.kill('SIGSTOP');
-    await sleep(STOPPED_MS);
+    await sleep(this.#stoppedMs);
     worker?.kill('SIGCONT');
     this.#busyWorkers.delete(n);
   }

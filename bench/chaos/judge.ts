@@ -5,7 +5,7 @@ import type { Booked } from './stack.ts';
 export interface Judged {
   /** Refunds beyond the first of an order. */
   readonly duplicates: number;
-  /** Orders that count as refunded and are not in the books. */
+  /** Orders that count as refunded and are not in the books, and those that runs gave up. */
   readonly lost: number;
   /** Outcomes that were unknown for a while. */
   readonly unknown: number;
@@ -25,6 +25,8 @@ interface Row {
   readonly tool: string;
   readonly state: string;
   readonly order_id: string | null;
+  /** What the call was answered with. */
+  readonly refund_id: string | null;
   readonly kinds: readonly string[];
 }
 
@@ -34,13 +36,18 @@ const FINAL: { readonly [state: string]: readonly string[] } = {
   unknown: ['call.unknown'],
 };
 
-/** `done`: the orders that runs answered as refunded. */
-export async function judge(db: Database, books: readonly Booked[], done: ReadonlySet<string>): Promise<Judged> {
+/** `done`: the orders that runs answered as refunded; `givenUp`: how many they ended without. */
+export async function judge(
+  db: Database,
+  books: readonly Booked[],
+  done: ReadonlySet<string>,
+  givenUp = 0,
+): Promise<Judged> {
   const wrong: string[] = [];
   const times = new Map<string, number>();
   for (const { orderId } of books) times.set(orderId, (times.get(orderId) ?? 0) + 1);
   const rows = await db.query<Row>(
-    `select c.run, c.call, c.tool, c.state,
+    `select c.run, c.call, c.tool, c.state, case when c.state = 'succeeded' then c.result #>> '{output,refundId}' end as refund_id,
        (select ec.content #>> '{args,orderId}' from actguard.entries e join actguard.entry_contents ec on ec.entry_id = e.id
         where e.run = c.run and e.call = c.call and e.kind = 'call.started' limit 1) as order_id,
        array(select e.kind from actguard.entries e where e.run = c.run and e.call = c.call) as kinds
@@ -53,18 +60,29 @@ export async function judge(db: Database, books: readonly Booked[], done: Readon
       `${what}: order ${order}${row ? ` ${row.run}/${row.call} ${row.tool} ${row.state} ${row.kinds.join(',')}` : ''}`,
     );
   };
-  let ledgerMismatches = 0;
+  let [duplicates, lost, unknownWrong, ledgerMismatches] = [0, givenUp, 0, 0];
   for (const row of rows) {
     const order = row.order_id ?? '?';
     if (row.state === 'succeeded') succeeded.add(order);
     else if (row.state !== 'failed') open.add(order);
     const final = FINAL[row.state];
+    if (row.kinds.includes('call.contradicted')) {
+      unknownWrong += 1;
+      note('recorded as something else before', row, order);
+    }
+    if (
+      row.refund_id !== null &&
+      times.has(order) &&
+      !books.some((b) => b.orderId === order && b.refundId === row.refund_id)
+    ) {
+      ledgerMismatches += 1;
+      note(`answered with ${row.refund_id}, which is not in the books`, row, order);
+    }
     if (!row.kinds.includes('call.started') || (final && !final.some((kind) => row.kinds.includes(kind)))) {
       ledgerMismatches += 1;
       note('ledger', row, order);
     }
   }
-  let [duplicates, lost, unknownWrong] = [0, 0, 0];
   for (const [order, n] of times) {
     if (n > 1) {
       duplicates += n - 1;

@@ -106,7 +106,7 @@ export class ChaosStack {
     const child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), [JSON.stringify(given)], {
       execArgv: ['--conditions=actguard:source'],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      env: cleanEnvironment(),
+      env: { ...cleanEnvironment(), NODE_COMPILE_CACHE: join(folder, 'compiled') },
     });
     this.workers[n] = child;
     await Promise.race([once(child, 'message'), once(child, 'exit')]);

@@ -1,5 +1,6 @@
 /** One worker process of the experiment: the shipped worker with the experiment's tools. Its one argument is JSON. */
 import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { runWorker } from '../../worker/worker.ts';
 import { chaosConfig } from './config.ts';
@@ -31,7 +32,10 @@ await runWorker({
   log: (level, message) => {
     if (level === 'error') process.stderr.write(`worker ${process.pid}: ${message}\n`);
   },
-  onReady: () => process.send?.('ready'),
+  onReady: () => {
+    flushCompileCache(); // whoever is killed writes none
+    process.send?.('ready');
+  },
   environment: { PAYMENTS_API_KEY: given.apiKey },
 });
 process.exit(0);

@@ -11,8 +11,10 @@ import type { Database } from '../../activities/deps.ts';
 import type { CallToolResult } from '../../activities/types.ts';
 import { guardedFetch, type Traffic } from '../../activities/guarded-fetch.ts';
 import { networkOf } from '../../activities/network.ts';
+import { applyResolve } from '../../activities/resolve.ts';
 import { ActGuardError } from '../../governance/errors.ts';
-import { desk, type TestRun } from '../support/calls.ts';
+import type { JsonObject } from '../../governance/json.ts';
+import { desk, told, type TestRun } from '../support/calls.ts';
 
 const { db, worker } = desk();
 
@@ -137,6 +139,20 @@ describe('an earlier attempt that may have landed', () => {
     }
   });
 
+  test('EX2 a call between two attempts is in progress for others, whatever became of its lease', async () => {
+    const args = fresh();
+    const refused = kept({
+      retry: { maximumAttempts: 3 },
+      execute: (_a: unknown, { fetch }: { fetch: typeof globalThis.fetch }) => fetch(closed),
+    });
+    const run = await worker([refused]).run();
+    await expect(run.call('pay', args, { call: 'x' })).rejects.toMatchObject({ type: 'TOOL_FAILED' });
+    expect((await rowOf(run, 'x')).state).toBe('retrying');
+    expect(code(await run.call('pay', args, { call: 'y' }))).toBe('IN_PROGRESS');
+    expect(await run.on(worker([kept()])).call('pay', args, { call: 'x', attempt: 2 })).toMatchObject({ kind: 'done' });
+    expect(count(args.n)).toBe(1);
+  });
+
   test('EX2 RT1 the retries of one call keep what its first attempt may have done', async () => {
     const args = fresh();
     const tool = kept({ retry: { maximumAttempts: 3, on: ['transport', 'overloaded'] } });
@@ -208,7 +224,7 @@ describe('reconcile', () => {
       () => new Promise(() => undefined),
     ];
     for (const answer of nonsense) {
-      const { run, args, ask } = await asked(answer, { timeout: 100 });
+      const { run, args, ask } = await asked(answer, { timeout: '1s' });
       expect(await ask()).toMatchObject({ kind: 'unknown', askAgainMs: expect.any(Number) });
       expect(await rowOf(run, 'x')).toMatchObject({ state: 'unknown', needs_person: false, asks: true });
       expect((await rowOf(run, 'x')).question).toMatch(/could not be asked/);
@@ -222,10 +238,10 @@ describe('reconcile', () => {
     expect((await ask()).kind).toBe('unknown');
     await age(run, '4 min 50 s');
     expect(await ask()).toMatchObject({ kind: 'unknown', askAgainMs: expect.any(Number) });
-    await age(run, '9 s');
-    const soon = await ask();
-    expect(soon.kind === 'unknown' && soon.askAgainMs).toBeLessThan(1_100);
-    await age(run, '5 s');
+    await age(run, '4 s');
+    const soon = await ask(); // sooner than the pause of this ask
+    expect(soon.kind === 'unknown' && soon.askAgainMs).toBeLessThan(6_100);
+    await age(run, '8 s');
     expect(await ask()).toMatchObject({ kind: 'failed' });
     expect((await rowOf(run, 'x')).key_hash).toBeNull();
     // the key is free: the same effect may be asked for again
@@ -262,6 +278,7 @@ describe('late outcomes', () => {
     expect((await run.call('pay', args, { call: 'x', attempt: 2 })).kind).toBe('unknown');
     await expect(resume()).rejects.toMatchObject({ type: 'IN_PROGRESS' });
     expect(await rowOf(run, 'x')).toMatchObject({ state: 'succeeded', asks: false });
+    expect(told).toEqual([`${run.workflowId}/x`]); // whoever waits for the question
     expect(await run.call('pay', args, { call: 'x', attempt: 3 })).toMatchObject({
       kind: 'done',
       output: { receipt: args.n },
@@ -271,12 +288,18 @@ describe('late outcomes', () => {
   });
 
   test('EX2 EX4 a certain failure answers it where no other attempt can have landed, and frees the key', async () => {
-    for (const others of [0, 1]) {
+    // `tries` 2: it would have been tried again, had it not been taken over
+    for (const [others, tries] of [
+      [0, 1],
+      [0, 2],
+      [1, 1],
+    ]) {
       const args = fresh();
       let go: () => void = () => undefined;
       const gate = new Promise<void>((resolve) => (go = resolve));
       const begun = new Promise<void>((resolve) => (arrived = resolve));
       const refused = kept({
+        retry: { maximumAttempts: tries },
         execute: async (_a: unknown, { fetch }: { fetch: typeof globalThis.fetch }) => {
           arrived();
           await gate;
@@ -300,6 +323,9 @@ describe('late outcomes', () => {
       const row = await rowOf(run, 'x');
       expect(row.state).toBe(others === 0 ? 'failed' : 'unknown');
       expect(row.key_hash === null).toBe(others === 0);
+      if (others === 1) continue;
+      const own = { kind: 'failed', error: { code: 'TOOL_FAILED', message: expect.any(String) } };
+      expect(await run.call('pay', args, { call: 'x', attempt: 3 })).toMatchObject(own);
     }
   });
 
@@ -328,6 +354,38 @@ describe('late outcomes', () => {
     expect(await rowOf(run, 'x')).toMatchObject({ state: 'failed', key_hash: expect.any(String) });
     expect((await run.call('pay', args, { call: 'y' })).kind).toBe('denied');
     expect(count(args.n)).toBe(1);
+  });
+
+  test('EX2 EX5 what a person says against a late outcome: refused when that came first, an alarm when it comes after', async () => {
+    const outputSchema = z.object({ receipt: z.int() });
+    for (const first of ['late', 'person'] as const) {
+      const args = fresh();
+      const { run, resume } = await overtaken(pay({ outputSchema }), args);
+      expect((await run.call('pay', args, { call: 'x', attempt: 2 })).kind).toBe('unknown');
+      const says = (data: JsonObject) =>
+        applyResolve(
+          worker([pay({ outputSchema })]).shared,
+          { v: 1, run: run.run, entries: [], envelope: {} },
+          { kind: 'accepted', verb: 'resolve', person: 'olga', reason: 'I looked', data: { call: 'x', ...data } },
+          run.workflowId,
+        );
+      expect(await says({ happened: false })).toMatchObject({ reason: expect.stringContaining('could still land') });
+      const misfit = await says({ happened: true, result: { receipt: 'none' } });
+      expect(misfit).toMatchObject({ kind: 'rejected', reason: expect.stringMatching(/none of pay.*receipt/s) });
+      expect((await rowOf(run, 'x')).state).toBe('unknown');
+      await age(run, '6 min');
+      if (first === 'late') await expect(resume()).rejects.toMatchObject({ type: 'IN_PROGRESS' });
+      const answer = await says({ happened: false });
+      if (first === 'late') {
+        expect(answer).toMatchObject({ kind: 'rejected', reason: expect.stringContaining('known: succeeded') });
+        continue;
+      }
+      expect(answer.kind).toBe('accepted');
+      await expect(resume()).rejects.toMatchObject({ type: 'IN_PROGRESS' });
+      expect(await kinds(run)).toEqual(expect.arrayContaining(['call.resolved', 'call.late', 'call.contradicted']));
+      expect(await rowOf(run, 'x')).toMatchObject({ state: 'failed', key_hash: expect.any(String) });
+      expect(count(args.n)).toBe(1);
+    }
   });
 
   test('EX2 a success that comes while another attempt is under way is not undone by that one', async () => {

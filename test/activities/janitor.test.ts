@@ -48,8 +48,13 @@ async function died(w: TestWorker, name: string, run?: TestRun): Promise<{ run: 
   return { run: made, n };
 }
 const states: { [workflow: string]: string } = {};
+const told: string[] = [];
+let away = false;
+const tell = (workflowId: string, call: string): Promise<void> =>
+  away ? Promise.reject(new Error('Temporal is away')) : Promise.resolve(void told.push(`${workflowId}/${call}`));
 const look = (w: TestWorker): Promise<SweepResult> =>
   sweep(w.shared, {
+    tell,
     describe: (workflowId): Promise<WorkflowView | null> =>
       Promise.resolve(
         states[workflowId] === 'GONE' ? null : { status: states[workflowId] ?? 'RUNNING', temporalRun: 't' },
@@ -61,13 +66,10 @@ const info: CallInfo = {
   attempt: 1,
   cancelled: new AbortController().signal,
   heartbeat: () => undefined,
+  tell,
 };
-const told: string[] = [];
 const ask = (w: TestWorker, run: string, call: string): Promise<{ known: boolean }> =>
-  askQuestion(w.shared, { run, call }, info, (workflowId, which) => {
-    told.push(`${workflowId}/${which}`);
-    return Promise.resolve();
-  });
+  askQuestion(w.shared, { run, call }, info);
 const stateOf = async (run: TestRun, call: string): Promise<string> =>
   (
     await db().query<{ state: string }>('select state from actguard.calls where run = $1 and call = $2', [
@@ -165,6 +167,33 @@ describe('questions of runs that have ended', () => {
       kind: 'done',
       output: { n },
     });
+  });
+
+  test('EX5 P1 a question that became known while whoever found out died before telling the run: the run is told, once', async () => {
+    const w = worker(tools);
+    const { run, n } = await died(w, 'asked');
+    const { run: ended } = await died(w, 'asked');
+    await look(w);
+    answer = { kind: 'happened', result: { n } };
+    const dies = { ...info, tell: () => Promise.reject(new Error('the worker died')) };
+    for (const r of [run, ended]) {
+      await expect(askQuestion(w.shared, { run: r.run, call: 'asked' }, dies)).rejects.toThrow('died');
+    }
+    await end(ended);
+    told.length = 0;
+    await look(w);
+    expect(told).toEqual([]); // it was known just now: the run may be looking already
+    await db().query(`update actguard.calls set finished_at = finished_at - interval '21 s'`);
+    away = true;
+    await look(w);
+    away = false;
+    for (let round = 0; round < 2; round += 1) await look(w);
+    expect(told).toEqual([`actguard-run-${run.run}/asked`]);
+    // one that has looked by itself is not told
+    await db().query('update actguard.calls set untold = true');
+    await run.call('asked', { n }, { call: 'asked', again: true });
+    await look(w);
+    expect(told).toHaveLength(1);
   });
 
   test('EX5 arguments that were erased, a tool that is gone, a freeze: nothing is sent', async () => {

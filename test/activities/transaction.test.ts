@@ -89,6 +89,33 @@ test('P2 EX5 a worker that was taken over commits nothing; the next attempt does
   expect([await rows(20), await stateOf(run)]).toEqual([0, 'failed']);
 });
 
+test('P2 EX2 a late outcome whose transaction was undone is no success, whatever its tool answered', async () => {
+  let go: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  let begun: () => void = () => undefined;
+  const began = new Promise<void>((resolve) => (begun = resolve));
+  const slow = async ({ n }: { n: number }, ctx: ToolContext): Promise<unknown> => {
+    begun();
+    await gate;
+    return insert(ctx, n);
+  };
+  // it might also send something: taken over, nobody knows
+  const run = await worker([book(slow, { transactional: false })]).run();
+  const first = run.call('book', { n: 30 }, { call: 'x' });
+  await began;
+  await db().query(`update actguard.calls set lease_until = clock_timestamp() - interval '1 ms' where run = $1`, [
+    run.run,
+  ]);
+  expect((await run.call('book', { n: 30 }, { call: 'x', attempt: 2 })).kind).toBe('unknown');
+  go();
+  await expect(first).rejects.toMatchObject({ type: 'IN_PROGRESS' });
+  expect([await rows(30), await stateOf(run)]).toEqual([0, 'failed']);
+  expect(await run.call('book', { n: 30 }, { call: 'x', attempt: 3 })).toMatchObject({
+    kind: 'failed',
+    error: { code: 'TOOL_FAILED' },
+  });
+});
+
 test('P2 a transactional tool that sends a request which could change something is refused', async () => {
   const sends = book(async ({ n }, ctx) => {
     await ctx.fetch('https://payments.example/refunds', { method: 'POST', body: String(n) });

@@ -12,13 +12,13 @@ test('P1 P2 EX5 whatever is killed, stopped, dropped or restarted: nothing twice
   expect(report.wrong).toEqual([]);
   expect(report.result).toMatchObject({
     seed: 3,
-    calls: 20,
     duplicates: 0,
     lost: 0,
     unknownWrong: 0,
     ledgerMismatches: 0,
     stuckRuns: 0,
   });
+  expect(report.result.calls).toBeGreaterThanOrEqual(20);
   expect(report.result.faults).toBeGreaterThan(0);
   expect(report.questionsLeft + report.humanNotNeeded).toBe(0);
 }, 240_000);
@@ -34,7 +34,15 @@ test('the plan of 200 faults strikes at every point of every receiver, and is th
 
 test('the judge finds what is wrong, and only that', async () => {
   const row = (order: string, state: string, kinds: string[], tool = 'payments.kept') => ({
-    ...{ run: 'r', call: `c${order}`, tool, state, order_id: order, kinds: ['call.started', ...kinds] },
+    ...{
+      run: 'r',
+      call: `c${order}`,
+      tool,
+      state,
+      order_id: order,
+      refund_id: state === 'succeeded' ? 'r' : null,
+      kinds: ['call.started', ...kinds],
+    },
   });
   const rows = [
     row('1', 'succeeded', ['call.succeeded']),
@@ -51,9 +59,12 @@ test('the judge finds what is wrong, and only that', async () => {
       row('4', 'succeeded', []),
       row('5', 'succeeded', ['call.late']),
       row('6', 'unknown', ['call.unknown']),
+      row('7', 'failed', ['call.failed', 'call.late', 'call.contradicted']),
+      { ...row('8', 'succeeded', ['call.succeeded']), refund_id: 'another' },
     ]),
-    [book('1'), book('1'), book('2'), book('4')],
+    [book('1'), book('1'), book('2'), book('4'), book('8')],
     new Set(['1']),
+    2,
   );
-  expect(bad).toMatchObject({ duplicates: 1, lost: 1, unknownWrong: 1, ledgerMismatches: 1, questionsLeft: 1 });
+  expect(bad).toMatchObject({ duplicates: 1, lost: 3, unknownWrong: 2, ledgerMismatches: 2, questionsLeft: 1 });
 });

@@ -149,6 +149,7 @@ async function open(desk: ModelDesk, input: string): Promise<ModelRun> {
     attempt: 1,
     cancelled: new AbortController().signal,
     heartbeat: () => undefined,
+    tell: () => Promise.resolve(),
     ...more,
   });
   const makeInput = (more: AskMore = {}): CallModelInput => {

@@ -141,7 +141,10 @@ describe('a turn that somebody reads along with', () => {
       `insert into actguard.live_text (run, call, text, said_at) values ($1, 'x', 'old', now() - interval '21 minutes')`,
       [run.run],
     );
-    await sweep(desk.shared, { describe: () => Promise.resolve({ status: 'RUNNING', temporalRun: 't' }) });
+    await sweep(desk.shared, {
+      tell: () => Promise.resolve(),
+      describe: () => Promise.resolve({ status: 'RUNNING', temporalRun: 't' }),
+    });
     expect(await watch(run.run)).toEqual([]);
   });
 });

@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { afterAll, expect, test } from 'vitest';
 import pg from 'pg';
 import { codeVersion, migrate, requireMigrated, schemaMarker } from '../../activities/migrate.ts';
@@ -101,6 +102,31 @@ test('P7 a connection that breaks in a query is BACKEND_UNAVAILABLE, and the poo
     code: 'BACKEND_UNAVAILABLE',
   });
   expect(await db.query('select 1 as one')).toEqual([{ one: 1 }]);
+});
+
+test('P7 a network that stalls in a query is BACKEND_UNAVAILABLE after a while, and the pool goes on', async () => {
+  const { url, drop } = await freshDatabase();
+  drops.push(drop);
+  const target = new URL(url);
+  const { port, hostname } = target;
+  let stalls = false;
+  const proxy = createServer((client) => {
+    const upstream = connect(Number(port), hostname);
+    client.on('data', (part) => stalls || upstream.write(part));
+    upstream.on('data', (part) => client.write(part));
+    for (const socket of [client, upstream]) socket.on('error', () => undefined);
+    client.on('close', () => upstream.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  target.port = String((proxy.address() as AddressInfo).port);
+  const db = connectDatabase(target.href, { max: 1, statementTimeoutMs: 1_000 });
+  expect(await db.query('select 1 as one')).toEqual([{ one: 1 }]);
+  stalls = true;
+  await expect(db.query('select 2')).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
+  stalls = false;
+  expect(await db.query('select 3 as three')).toEqual([{ three: 3 }]);
+  await db.end();
+  proxy.close();
 });
 
 test('an SQL error of our own is not called a connection problem', async () => {

@@ -153,7 +153,7 @@ export default defineConfig({
   );
   model = await startModelServer(
     ['once', 'kept'].flatMap((how) =>
-      [1, 2, 3, 4, 5].flatMap((n) => {
+      [1, 2, 3, 4, 5, 6].flatMap((n) => {
         const user = new RegExp(`pay ${how} ${n}`);
         return [
           { user, turn: 1, toolCalls: [{ name: `pay_${how}`, args: { n } }] },
@@ -291,6 +291,21 @@ test(
     expect(await run.result()).toMatchObject({ status: 'answered', text: 'paid 5' });
     expect(receiver.times(5)).toBe(1);
     expect(await kindsOf(run)).toEqual(expect.arrayContaining(['call.unknown', 'call.resolved', 'command.accepted']));
+  },
+  LONG,
+);
+
+test(
+  'P2 EX5 the worker killed by hand during `actguard run` and started again: the run ends with one effect',
+  async () => {
+    receiver.hold();
+    const running = cli('run', 'payer', 'pay kept 6', '--user', 'alice', '--tenant', 'acme');
+    await receiver.arrived(6);
+    await killWorkers();
+    receiver.release();
+    await worker();
+    expect(await running).toMatchObject({ status: 0, text: expect.stringContaining('paid 6') });
+    expect(receiver.times(6)).toBe(1);
   },
   LONG,
 );

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { makeCommand } from '../../client/commands.ts';
-import { DEV_APPROVER_KEY_FILE } from '../../client/dev-approver.ts';
+import { DEV_APPROVER_KEY_FILE, DEV_ROOT_KEY_FILE } from '../../client/dev-approver.ts';
+import { addKey } from '../../client/directory.ts';
 import { generateKey, readKeyFile } from '../../client/keys.ts';
 import { commandRun } from '../../client/run-commands.ts';
 import { listEntries } from '../../client/index.ts';
@@ -101,6 +102,15 @@ test('EX5 a question outlives its run: too early is refused, then a signed resol
     message: expect.stringContaining('no such call'),
   });
   await p.db.query(`update actguard.calls set last_send_at = last_send_at - interval '2 h' where run = $1`, [s.run]);
+  const clerk = generateKey('clerk');
+  const root = readKeyFile(join(p.directory, DEV_ROOT_KEY_FILE), null);
+  await addKey(p.db, clerk, root, { tenant: 'acme', roles: ['finance'], nowMs: Date.now() });
+  await expect(
+    commandRun(p.actguard, s.run, sign('resolve', s.run, { call: 'x', happened: false }, clerk)),
+  ).rejects.toMatchObject({
+    code: 'FORBIDDEN',
+    message: expect.stringContaining('neither operator nor administrator'),
+  });
   await commandRun(p.actguard, s.run, did(false));
   await expect(commandRun(p.actguard, s.run, did(true))).rejects.toMatchObject({
     message: expect.stringContaining('known'),

@@ -4,12 +4,10 @@ import { afterAll, beforeAll } from 'vitest';
 import { ulid } from 'ulid';
 import { shareCalls } from '../../activities/index.ts';
 import { callTool } from '../../activities/call-tool.ts';
-import { DatabaseClock } from '../../activities/clock.ts';
 import type { CallShared } from '../../activities/prepared.ts';
 import type { Database, Deps, PolicyEngine } from '../../activities/deps.ts';
 import { environmentSecrets } from '../../activities/credentials.ts';
 import { openRun } from '../../activities/open-run.ts';
-import { policySources } from '../../activities/policy-load.ts';
 import { PolicyStore } from '../../activities/policy-store.ts';
 import { SecretSet } from '../../activities/scrub.ts';
 import type { CallToolInput, CallToolResult } from '../../activities/types.ts';
@@ -44,9 +42,6 @@ export interface Desk {
       /** The database as this worker sees it: with answers that are lost, say. */
       through?: (db: Database) => Database;
       budgets?: ConfigOptions['budgets'];
-      users?: ConfigOptions['users'];
-      /** How far this worker's clock is ahead. */
-      aheadMs?: number;
     },
   ): TestWorker;
 }
@@ -71,6 +66,9 @@ export interface TestRun {
   /** The same run, seen by another worker (after a crash, say). */
   on(worker: TestWorker): TestRun;
 }
+
+/** Runs that were told of a call of theirs, `workflow/call`, in order. */
+export const told: string[] = [];
 
 export interface CallMore {
   call?: string;
@@ -101,9 +99,8 @@ export function desk(): Desk {
     worker(tools, more = {}) {
       const agent = defineAgent({ name: 'desk', tools });
       const other = defineAgent({ name: 'other', tools });
-      const { budgets = {}, users } = more;
-      const known = users === undefined ? {} : { users };
-      const config = defineConfig({ tools, agents: [agent, other], policies: './policies', budgets, ...known });
+      const { budgets = {} } = more;
+      const config = defineConfig({ tools, agents: [agent, other], policies: './policies', budgets });
       const trust = {
         db: more.through?.(db()) ?? db(),
         roots: more.roots ?? [],
@@ -113,12 +110,12 @@ export function desk(): Desk {
       const store =
         more.policies === undefined
           ? undefined
-          : new PolicyStore(trust, policySources(config), [{ name: 'main.cedar', text: more.policies }]);
-      const clock = new DatabaseClock(() => Date.now() + (more.aheadMs ?? 0));
+          : new PolicyStore(trust, { tools: tools.map((tool) => tool.manifest), agents: [agent.name, other.name] }, [
+              { name: 'main.cedar', text: more.policies },
+            ]);
       const deps: Deps = {
         ...trust,
         config,
-        now: clock.now,
         policy: (tenant) => store?.of(tenant) ?? more.policy ?? PERMIT_ALL,
         ...(store === undefined ? {} : { policySets: store }),
         secrets: environmentSecrets(more.environment ?? {}),
@@ -133,7 +130,6 @@ export function desk(): Desk {
       return {
         shared,
         async run(principal = {}) {
-          await clock.sync(db());
           const run = ulid();
           const temporalRun = randomUUID();
           const workflowId = `actguard-run-${run}`;
@@ -200,6 +196,7 @@ function testRun(
         attempt: more.attempt ?? 1,
         cancelled: more.cancelled ?? new AbortController().signal,
         heartbeat: () => undefined,
+        tell: (workflow, call) => Promise.resolve(void told.push(`${workflow}/${call}`)),
       });
     },
   };

@@ -31,6 +31,7 @@ export interface Script {
   onExhausted?: 'pause' | 'stop';
   model: (input: CallModelInput, n: number) => CallModelResult | Promise<CallModelResult>;
   tool?: (input: CallToolInput, n: number) => CallToolResult | Promise<CallToolResult>;
+  record?: Activities['record'];
   recordAnswer?: Activities['recordAnswer'];
   verifyCommand?: Activities['verifyCommand'];
   /** Default: every model costs a micro-dollar a token, and every usage is believed. */
@@ -176,6 +177,7 @@ function activitiesOf(script: Script, world: World): Activities & ReservationAct
     callTool: async (input) => (script.tool ?? (() => done()))(input, world.calls.push(input)),
     record: async (input) => {
       world.records.push(input);
+      await script.record?.(input);
     },
     recordAnswer:
       script.recordAnswer ??

@@ -8,6 +8,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { CallToolResult } from '../../activities/types.ts';
 import { governedWorkflow } from '../../client/index.ts';
 import { payloadConverterPath } from '../../workflows/converter-path.ts';
 import { approvalSignal, stateQuery } from '../../workflows/messages.ts';
@@ -26,6 +27,12 @@ export async function pays(o, names, carried) {
   for (const to of names) kinds.push((await run.call('pay', { to })).kind);
   await run.close();
   return { kinds, usage: run.usage };
+}
+export async function outputs(o) {
+  const run = await openGoverned(o);
+  const { output } = await run.call('pay', { to: 'bob' });
+  await run.close();
+  return output;
 }
 export async function continues(o, round, carried) {
   const run = await openGoverned(o, carried);
@@ -132,6 +139,17 @@ test('the calls of a user’s workflow are governed: refusals are values, the re
     expect(await handle.result()).toMatchObject({ kinds: ['done', 'done', 'denied'], usage: { calls: 2 } });
     expect(world.records.at(-1)?.closed).toEqual({ status: 'answered', lastSeq: 3 });
   }));
+
+test('D3 EX5 a call whose outcome was unknown at first answers its own output once it is known', () =>
+  own(
+    {
+      tool: ({ inline }, n): CallToolResult =>
+        n === 1
+          ? { kind: 'unknown', reason: '', spentMicros: 0, askAgainMs: 1, needsPerson: false }
+          : ({ ...done(), ...(inline ? { output: { receipt: 7 } } : {}) } as CallToolResult),
+    },
+    async (start) => expect(await (await start('outputs')).result()).toEqual({ receipt: 7 }),
+  ));
 
 test('its own continue-as-new carries budget, numbers and entries', () =>
   own({ limit: { calls: 2 } }, async (start, world) => {

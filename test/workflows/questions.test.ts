@@ -2,11 +2,12 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { ulid } from 'ulid';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { CallModelResult, CallToolResult } from '../../activities/types.ts';
+import type { CallModelResult, CallToolInput, CallToolResult } from '../../activities/types.ts';
 import type { CallResult } from '../../governance/call.ts';
 import {
   callUpdate,
   closeSignal,
+  lookSignal,
   outcomeQuery,
   resolveSignal,
   stateQuery,
@@ -85,6 +86,82 @@ test('EX5 what only a person can know is told once and not asked again; a verifi
       await handle.signal(resolveSignal, { envelope: {} });
       expect(await handle.result()).toMatchObject({ status: 'answered' });
       expect(world.calls).toHaveLength(2);
+    },
+  );
+});
+
+/** Waits until a run has taken the answer of the nth activity of this name. */
+async function taken(run: string, activity: string, n: number): Promise<void> {
+  for (;;) {
+    const events = (await env.client.workflow.getHandle(workflowIdOf(run)).fetchHistory()).events ?? [];
+    const nth = events.filter((e) => e.activityTaskScheduledEventAttributes?.activityType?.name === activity)[n - 1];
+    const isAnswer = (e: (typeof events)[number]): boolean =>
+      nth !== undefined && Number(e.activityTaskCompletedEventAttributes?.scheduledEventId) === Number(nth.eventId);
+    const answered = events.findIndex(isAnswer);
+    if (answered > 0 && events.slice(answered).some((e) => e.workflowTaskCompletedEventAttributes)) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+test('EX5 what is said to be known while an answer is under way, or before the run knows of its question, is not lost', () => {
+  /** From inside an activity: the run has taken the message before the activity answers. */
+  const say = async (input: CallToolInput): Promise<void> => {
+    const handle = env.client.workflow.getHandle(workflowIdOf(input.run));
+    await handle.signal(lookSignal, { call: input.call });
+    await handle.query(stateQuery);
+  };
+  return withScript(
+    env,
+    {
+      model: paysOnce,
+      tool: async (input, n) => {
+        if (n === 3) return done();
+        await say(input);
+        return unknown(null);
+      },
+    },
+    async (world, start) => {
+      expect(await (await start()).result()).toMatchObject({ status: 'answered', denials: [] });
+      expect(world.calls).toHaveLength(3);
+      expect(world.notified).toEqual([]); // nobody had to look
+    },
+  );
+});
+
+test('EX5 a verified resolve that comes while it is being asked is looked up after that answer', () => {
+  const accepted = { kind: 'accepted', verb: 'resolve', person: 'op', reason: '', data: { call: 'c2' } } as const;
+  return withScript(
+    env,
+    {
+      model: paysOnce,
+      verifyCommand: () => Promise.resolve(accepted),
+      tool: async ({ run }, n) => {
+        if (n !== 2) return n === 1 ? unknown(1, { needsPerson: false }) : done();
+        const handle = env.client.workflow.getHandle(workflowIdOf(run));
+        await handle.signal(resolveSignal, { envelope: {} });
+        await taken(run, 'verifyCommand', 1);
+        return unknown(null);
+      },
+    },
+    async (world, start) => {
+      expect(await (await start()).result()).toMatchObject({ status: 'answered' });
+      expect(world.calls).toHaveLength(3);
+    },
+  );
+});
+
+test('EX5 what is known before whoever asked has begun to wait is theirs all the same', () => {
+  return withScript(
+    env,
+    {
+      model: paysOnce,
+      limit: { calls: 4 }, // half of it is used: an entry is recorded before the wait
+      record: ({ run, closed }) => (closed === null ? taken(run, 'callTool', 2) : Promise.resolve()),
+      tool: (_input, n) => (n === 1 ? unknown(1, { needsPerson: false }) : done()),
+    },
+    async (world, start) => {
+      expect(await (await start()).result()).toMatchObject({ status: 'answered' });
+      expect(world.records.map((r) => r.closed === null)).toEqual([true, false]);
     },
   );
 });

@@ -19,7 +19,7 @@ import type { Session, SessionOptions } from './session.ts';
 export { AiSdkSession, type AiSdkOptions } from './ai-sdk-session.ts';
 export { fromAiSdk, type FromAiSdkOptions } from './ai-sdk-tool.ts';
 export type { AiToolsOptions } from './ai-sdk-tools.ts';
-export { BudgetExceededError } from './budget-guard.ts';
+export { BudgetExceededError } from '../governance/budget-exceeded.ts';
 
 /**
  * The doors of a session with options of their own: other providers, another output cap. Without any, `session.model(…)` and

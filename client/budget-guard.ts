@@ -1,7 +1,7 @@
 /** `budgetGuard`: a budget around the model calls of code that stays as it is. Underneath it is a session without tools. */
 import type { WrittenLimit } from '../governance/budget.ts';
 import type { Usage } from '../governance/call.ts';
-import { ActGuardError } from '../governance/errors.ts';
+import { BudgetExceededError } from '../governance/budget-exceeded.ts';
 import { meteredFetch } from './metered-fetch.ts';
 import { DEFAULT_READ, type ReadOptions } from './model-request.ts';
 import type { Session } from './session.ts';
@@ -23,21 +23,6 @@ export interface BudgetGuardOptions {
   readonly providers?: { readonly [origin: string]: string };
   /** Output cap of a request that has none; default 4,096. */
   readonly maxOutputTokens?: number;
-}
-
-/** The budget does not suffice. `usage` is what was used until then; nothing was sent. */
-export class BudgetExceededError extends ActGuardError {
-  override readonly name = 'BudgetExceededError';
-  readonly usage: Usage;
-
-  constructor(denied: ActGuardError, usage: Usage) {
-    super('BUDGET_EXCEEDED', denied.message, {
-      details: denied.details,
-      ...(denied.hint === undefined ? {} : { hint: denied.hint }),
-      ...(denied.denial === undefined ? {} : { denial: denied.denial }),
-    });
-    this.usage = usage;
-  }
 }
 
 /** A budget; made by `actguard.budgetGuard`. */

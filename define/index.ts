@@ -31,6 +31,7 @@
  *   budgets: { run: { usd: 0.5 } },
  * });
  */
+export { BudgetExceededError } from '../governance/budget-exceeded.ts';
 export { ActGuardError, ERROR_CODES, FAILURE_KINDS, isActGuardError } from '../governance/errors.ts';
 export type {
   AccountLimitOptions,

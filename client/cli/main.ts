@@ -1,7 +1,7 @@
 /** The `actguard` program: registers commands and turns every error into one line, a hint and an exit code. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { connect } from '../client.ts';
+import { manifest, missingPackage } from './missing-package.ts';
 import { createOutput, EXIT } from './output.ts';
 import type { Io } from './io.ts';
 import { connectDoors } from './io.ts';
@@ -46,7 +46,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const io: Io = { ...output, connect: connectDoors, actguard: () => connect() };
   program
     .description('runtime control for AI agents, as durable workflows')
-    .version(version())
+    .version(manifest()?.version ?? 'unknown')
     .addOption(new Option('--output <format>', 'for people or for programs').choices(['text', 'json']).default('text'))
     .exitOverride();
   followParent();
@@ -54,13 +54,25 @@ export async function main(argv: readonly string[]): Promise<void> {
     // Options before the command are skipped; unknown words load everything, so that help and suggestions are complete.
     const asked = COMMANDS.filter(([names]) => argv.some((word) => names.includes(word)));
     const needed = asked.length > 0 ? asked : /^(-V|--version)$/.test(argv[0] ?? '') ? [] : COMMANDS;
-    for (const [, load] of needed) (await load()).register(program, io);
+    for (const [names, load] of needed) {
+      try {
+        (await load()).register(program, io);
+      } catch (error) {
+        const missing = asked.length > 0 ? null : missingPackage(error);
+        if (!missing) throw error;
+        for (const name of names) program.command(name).description(`${missing.message}; ${missing.hint ?? ''}`);
+      }
+    }
     inheritExit(program);
     await program.parseAsync([...argv], { from: 'user' });
   } catch (error) {
     // Commander has printed already: help and version are fine, everything else is wrong usage.
     process.exitCode =
-      error instanceof CommanderError ? (error.exitCode === 0 ? EXIT.ok : EXIT.invalid) : output.error(error);
+      error instanceof CommanderError
+        ? error.exitCode === 0
+          ? EXIT.ok
+          : EXIT.invalid
+        : output.error(missingPackage(error) ?? error);
   }
 }
 
@@ -76,16 +88,4 @@ function followParent(): void {
   if (process.channel === undefined || process.channel === null) return;
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
   process.channel.unref();
-}
-
-function version(): string {
-  for (const up of ['../../', '../../../']) {
-    try {
-      return (JSON.parse(readFileSync(new URL(`${up}package.json`, import.meta.url), 'utf8')) as { version: string })
-        .version;
-    } catch {
-      // Built files lie one folder deeper.
-    }
-  }
-  return 'unknown';
 }

@@ -3,6 +3,7 @@ import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -57,6 +58,7 @@ beforeAll(() => {
     ...['--prefer-offline', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund'],
     tarball,
     ...[`zod@${zod ?? ''}`, `typescript@${typescript ?? ''}`, `@types/node@${node ?? ''}`, 'zod3@npm:zod@3.25.76'],
+    ...['ai6@npm:ai@6.0.326', 'openai3@npm:@ai-sdk/openai@3.0.141'],
   ]);
   if (install.status !== 0) throw new Error(install.stderr);
 }, 300_000);
@@ -85,14 +87,17 @@ test('the package holds what its entries name, every migration, and no source, t
   expect([...new Set(outside)].filter((name) => !['zod', 'actguard'].includes(name))).toEqual([]);
 });
 
-test('every entry is imported from ESM, the client from CommonJS too', () => {
+test('every entry is imported from ESM, the client from CommonJS too: by import and by require', () => {
   const entries = Object.keys(own.exports).filter((entry) => entry !== './package.json' && entry !== './workflow');
   const names = entries.map((entry) => entry.replace('.', 'actguard'));
   write({
     'esm.js': `for (const name of ${JSON.stringify(names)}) console.log(name, Object.keys(await import(name)).length > 2);\n`,
     'common/package.json': '{ "type": "commonjs" }\n',
     'common/index.js': `import('actguard/client').then(({ connect, ActGuardError }) => console.log(typeof connect, typeof ActGuardError));\n`,
+    'common/require.js': `const { connect, BudgetExceededError } = require('actguard/client');
+console.log(typeof connect, require('actguard').BudgetExceededError === BudgetExceededError);\n`,
   });
+  expect(run(process.execPath, ['common/require.js']).stdout).toBe('function true\n');
   expect(run(process.execPath, ['esm.js']).stdout.trim().split('\n')).toEqual(names.map((name) => `${name} true`));
   expect(run(process.execPath, ['common/index.js']).stdout).toBe('function function\n');
   expect(existsSync(join(installed, 'dist', 'workflows', 'index.js'))).toBe(true);
@@ -233,6 +238,15 @@ await connect({ address: '127.0.0.1:1' }).catch((error) => console.log(error.cod
     for (const command of ['init', 'run', 'runs', 'show', 'approvals', 'approve', 'freeze', 'ledger']) {
       expect(actguard(command, '--help').stdout, command).toContain(`Usage: actguard ${command}`);
     }
+    // what needs it says so, and everything else is still listed
+    const worker = actguard('worker');
+    expect(worker.status).toBe(1);
+    expect(worker.stderr).toContain('the package `@temporalio/worker` is not installed');
+    expect(worker.stderr).toContain(`npm install @temporalio/worker@${own.dependencies['@temporalio/worker'] ?? ''}`);
+    const help = actguard('--help');
+    expect(help.status).toBe(0);
+    expect(help.stdout).toMatch(/^ {2}run /m);
+    expect(help.stdout).toMatch(/^ {2}worker +the package `@temporalio\/worker` is not\s+installed/m);
   } finally {
     for (const path of native) renameSync(`${path}.away`, path);
   }
@@ -298,6 +312,10 @@ test('from `npm init` to the first governed call of one’s own function: at mos
     const called = run((call as string[])[0] as string, (call as string[]).slice(1), first);
     expect(called.stderr).toBe('');
     expect(JSON.parse(called.stdout)).toEqual({ kind: 'done', output: { twice: 42 }, callId: 'one' });
+    // the AI SDK before this one, from another project, against the same stack
+    copyFileSync('test/package/ai-sdk-6.mjs', join(project, 'ai-sdk-6.mjs'));
+    const six = run(process.execPath, ['ai-sdk-6.mjs', first]);
+    expect(six.stdout, six.stderr).toBe('ai 6: every check holds\n');
   } finally {
     const gone = once(stack, 'exit');
     process.kill(-(stack.pid as number), 'SIGTERM');

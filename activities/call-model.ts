@@ -55,9 +55,10 @@ export async function openedModel(
     tools: offered(agent, null),
     messages: [{ role: 'user', text: input.input }],
   });
+  const price = priceOf(name, deps.config.prices, Date.now());
   return {
     name,
-    price: priceOf(name, deps.config.prices, Date.now()),
+    price: price?.inputOnly ? null : price, // an agent's model has to answer
     maxTurns: agent.maxTurns,
     maxOutputTokens: agent.maxOutputTokens,
     promptBytes: measured.bytes,

@@ -188,6 +188,7 @@ async function write(
     pgJson({
       ...{ id: accountId(next), tenant, scope, value, limit, window, zone, frozen },
       ...{ verb: command.verb, version: expectedVersion, newVersion: next.version },
+      changed: { verb: command.verb, by: key.person, reason: escapeHidden(command.reason), atMs: nowMs },
       more: change.kind === 'topUp' ? change.more : null,
       ...(next.extra === null ? {} : { extra: extraOf(next, next.extra.key), extraKey: next.extra.key }),
       ...{ nonce: command.nonce, target: command.target, person: key.person, keyId: key.keyId, keyTenant },

@@ -1,4 +1,5 @@
 /** Signed commands: verified, used once, recorded. */
+import { parseTopUp } from '../governance/account.ts';
 import { signerOf, type KeyRow } from '../governance/answer.ts';
 import { canonicalize } from '../governance/canonical.ts';
 import { runTarget, verifySignedCommand } from '../governance/command.ts';
@@ -54,6 +55,12 @@ export async function verifyCommand(
   if (command.verb === 'freeze') return reject('a run is frozen by an unsigned signal');
   if (command.verb === 'limit') return reject('a run has no account: its budget is topped up');
   if (command.verb === 'activatePolicies') return reject('policies are activated for a tenant, not for a run');
+
+  if (command.verb === 'topUp') {
+    if (input.budget?.child) return reject('a child run spends the budget of its parent: top that one up');
+    const more = parseTopUp(command.data, input.budget?.limit ?? null);
+    if (more.kind === 'invalid') return reject(more.reason);
+  }
 
   const entry = makeEntry({
     kind: 'command.accepted',

@@ -24,6 +24,8 @@ export interface Verdict {
   readonly breaker: 'success' | 'fail' | 'none';
   readonly facts: readonly Fact[];
   readonly spentMicros: number;
+  /** What it says that it cost is no amount: its worst case is charged. */
+  readonly flagged?: true;
   /** For the question, where the outcome is unknown. */
   readonly reason: string;
 }
@@ -75,9 +77,9 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: Scrub): Verdict {
   const failing = classifyReturned(raw);
   const breaker: Verdict['breaker'] = failing === null ? 'success' : breakerVerdict(tool, failing);
   const base = { state: 'succeeded' as const, failure: failing, breaker, facts: [], reason: '' };
-  const spent = (output: unknown): number => costOf(tool, output);
+  const spent = (output: unknown): Pick<Verdict, 'spentMicros' | 'flagged'> => costOf(tool, output);
   const refuse = (code: CallError['code'], message: string, kept: Json): Verdict => {
-    const spentMicros = spent(undefined);
+    const { spentMicros } = spent(undefined);
     const error: CallError = { code, message, details: { tool: tool.name } };
     return {
       ...base,
@@ -116,11 +118,12 @@ function judgeReturned(tool: Tool, raw: unknown, secrets: Scrub): Verdict {
       rawOutput,
     );
   }
-  const spentMicros = spent(output);
+  const cost = spent(output);
+  const { spentMicros } = cost;
   return {
     ...base,
     facts: minted.facts,
-    spentMicros,
+    ...cost,
     result: { kind: 'done', output, spentMicros, bytes: resultBytes(shownOutput(output)) },
   };
 }
@@ -205,13 +208,15 @@ function breakerVerdict(tool: Tool, kind: FailureKind): 'fail' | 'none' {
 }
 
 /** A fixed cost is due once the body ran; an actual one is what the tool says, its worst case when it says nonsense. */
-function costOf(tool: Tool, output: unknown): number {
+function costOf(tool: Tool, output: unknown): Pick<Verdict, 'spentMicros' | 'flagged'> {
   const { cost } = tool.manifest;
-  if (!cost) return 0;
-  if (cost.fixed || !tool.code.actualUsd || output === undefined) return cost.worstMicros;
+  if (!cost) return { spentMicros: 0 };
+  const spentMicros = cost.worstMicros;
+  if (cost.fixed || !tool.code.actualUsd || output === undefined) return { spentMicros };
   try {
-    return costToMicros(tool.code.actualUsd(output as never)) ?? cost.worstMicros;
+    const actual = costToMicros(tool.code.actualUsd(output as never));
+    return actual === null ? { spentMicros, flagged: true } : { spentMicros: actual };
   } catch {
-    return cost.worstMicros;
+    return { spentMicros, flagged: true };
   }
 }

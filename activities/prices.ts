@@ -109,7 +109,8 @@ function fromRates(rates: Rates): ModelPrice | null {
   if (PER_REQUEST.some((unit) => rates[unit] !== undefined)) return null;
   const input = dearestMicros(rates['input_mtok']);
   const output = dearestMicros(rates['output_mtok'], rates['output_reasoning_mtok'], rates['output_citation_mtok']);
-  if (!input || !output) return null; // absent, or a zero that may only stand for "not entered"
+  // absent, or a zero that may only stand for "not entered"
+  if (!input || output === 0) return null;
   return {
     version: `genai-prices ${version}`,
     inputMicrosPerMTok: input,
@@ -117,7 +118,8 @@ function fromRates(rates: Rates): ModelPrice | null {
     cachedInputMicrosPerMTok: dearestMicros(rates['cache_read_mtok']) ?? input,
     // requests ask for no longer-lived cache: its price (cache_write_1h) cannot arise
     cacheWriteMicrosPerMTok: dearestMicros(rates['cache_write_mtok']) ?? input,
-    outputMicrosPerMTok: output,
+    outputMicrosPerMTok: output ?? 0,
+    ...(output === null ? { inputOnly: true } : {}),
   };
 }
 
@@ -130,6 +132,7 @@ function dearer(a: ModelPrice | null, b: ModelPrice | null): ModelPrice | null {
     cachedInputMicrosPerMTok: Math.max(a.cachedInputMicrosPerMTok, b.cachedInputMicrosPerMTok),
     cacheWriteMicrosPerMTok: Math.max(a.cacheWriteMicrosPerMTok, b.cacheWriteMicrosPerMTok),
     outputMicrosPerMTok: Math.max(a.outputMicrosPerMTok, b.outputMicrosPerMTok),
+    ...(a.inputOnly || b.inputOnly ? { inputOnly: true } : {}),
   };
 }
 

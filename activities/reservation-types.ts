@@ -1,7 +1,7 @@
 /** What a session says to the activities behind `reserve` and `settle` (reserve-model.ts). Imported as types only. */
 import type { Amount } from '../governance/call.ts';
 import type { Denial } from '../governance/errors.ts';
-import type { ModelPrice } from '../governance/price.ts';
+import type { Declared, ModelPrice } from '../governance/price.ts';
 import type { ModelUsage, Notices, RunInput } from './types.ts';
 
 /** Asks for a model's price (session `reserve`). */
@@ -22,6 +22,8 @@ interface ReservedModelCall extends RunInput {
   readonly model: string;
   readonly price: ModelPrice;
   readonly reserved: Amount;
+  /** The most of what its bytes do not show, as its caller declared it. */
+  readonly declared?: Declared;
 }
 
 /** A model call that will be made elsewhere. */
@@ -33,7 +35,10 @@ export interface ReserveModelInput extends ReservedModelCall {
   readonly deadlineMs: number;
 }
 
-export type ReserveModelResult = { readonly kind: 'reserved' } | { readonly kind: 'denied'; readonly denial: Denial };
+export type ReserveModelResult =
+  | { readonly kind: 'reserved' }
+  /** `waitMs`: only others' reservations are in the way; nothing was written, and it may be asked again (BU2). */
+  | { readonly kind: 'denied'; readonly denial: Denial; readonly waitMs?: number };
 
 /** What became of it: `nothing` was billed; `unknown`: nobody can say; `expired`: nobody did say. */
 export type ModelOutcome =

@@ -61,6 +61,7 @@ async function decideAndReserve(shared: Shared, input: ReserveModelInput, info: 
     price: input.price.version,
     maxOutputTokens: input.maxOutputTokens,
     promptBytes: input.promptBytes,
+    ...(input.declared ? { declared: { ...input.declared } } : {}),
     expiresAt: new Date(input.expiresAtMs).toISOString(),
     ...decided.data,
   };
@@ -92,8 +93,11 @@ async function decideAndReserve(shared: Shared, input: ReserveModelInput, info: 
       return denied(shared, frame, frozen(started.freeze), []);
     case 'policies':
       throw new PoliciesMoved();
-    case 'budget':
-      return denied(shared, frame, accountRefused(started, deps.config.budgetWaitMs).denial, []);
+    case 'budget': {
+      const refused = accountRefused(started, deps.config.budgetWaitMs);
+      if (started.wait) return { kind: 'denied', denial: refused.denial, waitMs: deps.config.budgetWaitMs };
+      return denied(shared, frame, refused.denial, []);
+    }
     case 'finished':
     case 'lost':
     case 'conflict': {
@@ -113,7 +117,7 @@ export async function settleModel(shared: Shared, input: SettleModelInput, info:
   const { deps } = shared;
   const { frame, grant } = await frameOf(shared, input, info);
   const { outcome } = input;
-  const known = outcome.kind === 'used' ? settleModelCall(outcome.usage, input.price) : null;
+  const known = outcome.kind === 'used' ? settleModelCall(outcome.usage, input.price, input.declared) : null;
   const spent = outcome.kind === 'nothing' ? ZERO : (known ?? input.reserved);
   const flagged = outcome.kind !== 'nothing' && known === null;
   const result: Extract<SettleModelResult, { kind: 'settled' }> = { kind: 'settled', spent, flagged };
@@ -169,8 +173,9 @@ function refuseBefore({ deps }: Shared, input: ReserveModelInput, deadlineMs: nu
     return deny('DEADLINE_EXCEEDED', 'the run is past its deadline', 'open a new session', { deadlineMs });
   }
   const price = priceOf(input.model, deps.config.prices, Date.now());
-  const { promptBytes, maxOutputTokens, reserved } = input;
-  const worst = worstCaseModelCall({ promptBytes, messages: 0, price, maxOutputTokens, left: reserved });
+  const { promptBytes, maxOutputTokens, reserved, declared } = input;
+  const more = declared ? { declared } : {};
+  const worst = worstCaseModelCall({ promptBytes, messages: 0, price, maxOutputTokens, left: reserved, ...more });
   if (worst.kind === 'ok' && worst.maxOutputTokens === maxOutputTokens) return null;
   if (worst.kind === 'price-unknown') return priceUnknown(input.model);
   return deny(

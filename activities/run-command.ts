@@ -25,13 +25,13 @@ export async function commandRun(
   const asked: VerifyCommandInput = { v: 1, run: String(input.run), entries: [], envelope: input.envelope };
   const verified = await verifyCommand(deps, asked, delivery);
   if (verified.kind === 'rejected') return { kind: 'rejected', reason: verified.reason };
-  const [row] = await deps.db.query<{ r: { workflowId: string; tenant: string } | null }>(
+  const [row] = await deps.db.query<{ r: { workflowId: string; tenant: string; status: string } | null }>(
     'select actguard.run_place($1) as r',
     [asked.run],
   );
   if (!row?.r) return { kind: 'rejected', reason: 'the run was never opened' };
   const { workflowId, tenant } = row.r;
-  const applied = await apply(shared, asked, verified, workflowId, tenant, eyes);
+  const applied = await apply(shared, asked, verified, row.r, eyes);
   // a run that lives looks at once, also where nothing new was written: an earlier attempt may have written it and died
   // before it told the run
   if (verified.verb === 'resolve') await eyes.tell(workflowId, String(verified.data['call']));
@@ -46,8 +46,7 @@ async function apply(
   shared: CallShared,
   input: VerifyCommandInput,
   command: Accepted,
-  workflowId: string,
-  tenant: string,
+  { workflowId, tenant, status }: { readonly workflowId: string; readonly tenant: string; readonly status: string },
   eyes: WorkflowEyes,
 ): Promise<VerifyCommandResult> {
   switch (command.verb) {
@@ -55,8 +54,10 @@ async function apply(
       return applyResolve(shared, input, command, workflowId);
     case 'recover':
       return recover(shared, input, command, workflowId, tenant, eyes);
-    case 'thaw':
     case 'topUp':
+      if (status !== 'open') return { kind: 'rejected', reason: 'the run has ended: it cannot be topped up' };
+      return { kind: 'rejected', reason: 'the run itself takes this command' };
+    case 'thaw':
       return { kind: 'rejected', reason: 'the run itself takes this command' };
     default:
       return command.verb satisfies never;

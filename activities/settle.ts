@@ -181,6 +181,7 @@ function outcomeEntry(
       attempts: claimed.attempts,
       spentMicros: verdict.spentMicros,
       ...(verdict.spentMicros > prepared.claim.reserved.usdMicros ? { aboveMaximum: true } : {}),
+      ...(verdict.flagged ? { flagged: true } : {}),
       ...(verdict.failure === null ? {} : { failure: verdict.failure }),
       ...(error ? { code: error.code } : {}),
       ...(facts.length > 0 ? { facts: facts.length } : {}),

@@ -244,6 +244,8 @@ export type RecordAnswerResult =
 
 export interface VerifyCommandInput extends RunInput {
   readonly envelope: Json;
+  /** The run's budget as its workflow has it: what a top-up may add to. Absent: the run itself is not asked. */
+  readonly budget?: { readonly limit: Limit; readonly child?: true };
 }
 
 /** A signed command that was verified (trust.md, Keys and commands). */

@@ -27,6 +27,13 @@ export interface ListedAccount extends AccountRef {
   readonly frozen: { readonly by: string; readonly reason: string } | null;
   /** Commands carried out; 0: the configured default. */
   readonly version: number;
+  /** The last of them; null: none. */
+  readonly changed: {
+    readonly verb: AccountVerb;
+    readonly by: string;
+    readonly reason: string;
+    readonly atMs: number;
+  } | null;
   /** Milliseconds since the epoch; null: for ever. */
   readonly startsAtMs: number | null;
   readonly resetAtMs: number | null;

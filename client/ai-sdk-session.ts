@@ -7,6 +7,7 @@ import { offerOf } from '../governance/tool.ts';
 import { meteredModel, originsOf, withKnown, type Providers } from './ai-sdk-model.ts';
 import { aiTools, type AiToolsOptions } from './ai-sdk-tools.ts';
 import { BudgetGuard } from './budget-guard.ts';
+import { parseMaxima, type WrittenMaximum } from './model-request.ts';
 import type { Session } from './session.ts';
 
 /** How a session is used by the AI SDK. */
@@ -18,6 +19,8 @@ export interface AiSdkOptions {
   readonly providers?: { readonly [name: string]: ProviderOptions };
   /** Output cap of a model call that has none; default 4,096. */
   readonly maxOutputTokens?: number;
+  /** The most of images, files and the provider's own tools, as in `budgetGuard`; what is not declared is refused. */
+  readonly maxima?: { readonly [what: string]: WrittenMaximum };
 }
 
 /** A session for `generateText`, `streamText` and the like; made by `aiSdk` and `openSession`. */
@@ -34,10 +37,11 @@ export class AiSdkSession implements AsyncDisposable {
     this.session = session;
     this.#onClose = onClose;
     this.#providers = withKnown(options.providers);
-    const { maxOutputTokens } = options;
+    const { maxOutputTokens, maxima } = options;
     this.#guard = new BudgetGuard(session, {
       providers: originsOf(this.#providers),
       ...(maxOutputTokens === undefined ? {} : { maxOutputTokens }),
+      ...(maxima === undefined ? {} : { maxima: parseMaxima(maxima) }),
     });
     this.fetch = this.#guard.fetch;
   }

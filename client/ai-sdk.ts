@@ -38,7 +38,7 @@ let shared: { readonly actguard: Promise<ActGuard>; sessions: number } | null = 
  * @throws BACKEND_UNAVAILABLE, CONFLICT, ARGUMENTS_INVALID
  */
 export async function openSession(options: SessionOptions & AiSdkOptions): Promise<AiSdkSession> {
-  const { providers, maxOutputTokens, ...session } = options;
+  const { providers, maxOutputTokens, maxima, ...session } = options;
   const connection = (shared ??= { actguard: connect(), sessions: 0 });
   connection.sessions += 1;
   const leave = async (): Promise<void> => {
@@ -52,7 +52,11 @@ export async function openSession(options: SessionOptions & AiSdkOptions): Promi
   };
   try {
     const opened = await (await connection.actguard).session(session);
-    const read = { ...(providers ? { providers } : {}), ...(maxOutputTokens ? { maxOutputTokens } : {}) };
+    const read = {
+      ...(providers ? { providers } : {}),
+      ...(maxOutputTokens ? { maxOutputTokens } : {}),
+      ...(maxima ? { maxima } : {}),
+    };
     return new AiSdkSession(opened, read, leave);
   } catch (error) {
     await leave();

@@ -3,7 +3,7 @@ import type { WrittenLimit } from '../governance/budget.ts';
 import type { Usage } from '../governance/call.ts';
 import { BudgetExceededError } from '../governance/budget-exceeded.ts';
 import { meteredFetch } from './metered-fetch.ts';
-import { DEFAULT_READ, type ReadOptions } from './model-request.ts';
+import { DEFAULT_READ, type ReadOptions, type WrittenMaximum } from './model-request.ts';
 import type { Session } from './session.ts';
 
 /** Options of `actguard.budgetGuard`. */
@@ -23,6 +23,12 @@ export interface BudgetGuardOptions {
   readonly providers?: { readonly [origin: string]: string };
   /** Output cap of a request that has none; default 4,096. */
   readonly maxOutputTokens?: number;
+  /**
+   * The most of what a request's bytes do not show, by the type of the part or tool, or the name of the field: each is
+   * reserved as often as it stands in a request; its dollars are due whole. What is not declared is refused.
+   * `{ image_url: { tokens: 1_500 }, web_search: { usd: 0.05, tokens: 20_000 } }`
+   */
+  readonly maxima?: { readonly [what: string]: WrittenMaximum };
 }
 
 /** A budget; made by `actguard.budgetGuard`. */

@@ -26,6 +26,7 @@ import { findTarget, openClient, openDatabase, type ConnectOptions, type Target 
 import { rememberTenant } from './data-converter.ts';
 import { AgentTools, DESCRIBE_WITHIN_MS, type KnownTools } from './agent-tools.ts';
 import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
+import { parseMaxima } from './model-request.ts';
 import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
 import { derivedRun } from './governed-workflow.ts';
@@ -109,11 +110,15 @@ export class ActGuard {
    * @throws ARGUMENTS_INVALID; the calls throw BudgetExceededError with `.usage`
    */
   async budgetGuard(options: BudgetGuardOptions): Promise<BudgetGuard> {
-    const { user, budget, deadline, providers, maxOutputTokens } = options;
+    const { user, budget, deadline, providers, maxOutputTokens, maxima } = options;
     const { tenant = DEFAULT_TENANT, agent = BUDGET_AGENT, id = ulid() } = options;
     const more = deadline === undefined ? {} : { deadline };
+    const read = {
+      ...(providers ? { providers } : {}),
+      ...(maxOutputTokens ? { maxOutputTokens } : {}),
+      ...(maxima ? { maxima: parseMaxima(maxima) } : {}),
+    };
     const session = await this.session({ id: `budget-guard/${id}`, agent, user, tenant, budget, ...more });
-    const read = { ...(providers ? { providers } : {}), ...(maxOutputTokens ? { maxOutputTokens } : {}) };
     const used = options.id === undefined ? undefined : await session.usage();
     return new BudgetGuard(session, read, used && { ...used, usdMicros: usdToMicros(used.usd) });
   }

@@ -20,5 +20,6 @@ export type { EventsOptions, RunEvent } from './events.ts';
 export { governedWorkflow, type GovernedWorkflow } from './governed-workflow.ts';
 export type { StartOptions } from './requests.ts';
 export { Run } from './run.ts';
+export { topUpRun } from './run-commands.ts';
 export { Session, type SessionOptions } from './session.ts';
 export { countEntries, listEntries, type EntryFilter, type ListedEntry } from './ledger.ts';

@@ -161,8 +161,9 @@ function dataOf(event: string): string {
 }
 
 async function reserve(meter: Meter, asked: ModelRequest): Promise<{ callId: string; maxOutputTokens: number }> {
-  const { model, promptBytes, messages, maxOutputTokens } = asked;
-  const granted = await meter.session.reserve({ model, promptBytes, messages, maxOutputTokens });
+  const { model, promptBytes, messages, maxOutputTokens, declared } = asked;
+  const more = declared === null ? {} : { declared };
+  const granted = await meter.session.reserve({ model, promptBytes, messages, maxOutputTokens, ...more });
   if (granted.kind === 'reserved') return granted;
   const { code, reason, details, hint } = granted.denial;
   throw meter.refused(new ActGuardError(code, reason, { details, hint, denial: granted.denial }));

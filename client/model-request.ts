@@ -3,9 +3,11 @@
  * sent. What could cost more than its bytes and its output cap say (images, files, the provider's own tools, what lies
  * on the provider's side) is refused by name (P7).
  */
+import { parseLimit } from '../governance/budget.ts';
 import { quote } from '../governance/denial.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import { DEFAULT_MAX_OUTPUT_TOKENS } from '../governance/limits.ts';
+import type { Declared } from '../governance/price.ts';
 import { utf8Length } from '../governance/text.ts';
 
 /** Which of the providers' wire formats. */
@@ -22,6 +24,8 @@ export interface ModelRequest {
   readonly maxOutputTokens: number;
   /** The body to send under this cap. */
   readonly bodyWith: (maxOutputTokens: number) => string;
+  /** The declared maxima of what its bytes do not show; null: it has no such part. */
+  readonly declared: Declared | null;
   /** A streamed answer brings its usage only because we asked for it: the caller does not expect that chunk. */
   readonly hidesUsage: boolean;
 }
@@ -72,6 +76,31 @@ export interface ReadOptions {
   readonly providers: { readonly [origin: string]: string };
   /** Cap of a request that has none. */
   readonly maxOutputTokens: number;
+  /** The most of each part, tool or field that bytes do not show, by its type or name; what is not here is refused. */
+  readonly maxima: { readonly [what: string]: Declared };
+}
+
+/** A maximum as written: dollars beyond the tokens, tokens, or both. */
+export interface WrittenMaximum {
+  readonly usd?: number | string;
+  readonly tokens?: number;
+}
+
+/** @throws ActGuardError ARGUMENTS_INVALID naming all that is wrong */
+export function parseMaxima(written: { readonly [what: string]: WrittenMaximum }): ReadOptions['maxima'] {
+  const problems: string[] = [];
+  const maxima = Object.entries(written).map(([what, most]) => {
+    try {
+      const { usdMicros = 0, tokens = 0, calls } = parseLimit(most);
+      if (calls !== undefined) throw refuse('a maximum has no calls');
+      return [what, { usdMicros, tokens }] as const;
+    } catch (error) {
+      problems.push(`maxima.${what}: ${error instanceof Error ? error.message : String(error)}`);
+      return [what, { usdMicros: 0, tokens: 0 }] as const;
+    }
+  });
+  if (problems.length > 0) throw refuse(problems.join('; '), 'such as { image_url: { tokens: 2_000 } }');
+  return Object.fromEntries(maxima);
 }
 
 /** @throws ActGuardError HOST_FORBIDDEN, ARGUMENTS_INVALID naming what cannot be metered */
@@ -81,7 +110,8 @@ export function readModelRequest(url: URL, body: string, options: ReadOptions): 
   if (!dialect) throw refuse(`requests to ${quote(url.pathname)} cannot be metered`, `call ${paths()}`);
   const fields = readBody(body);
   if (typeof fields['model'] !== 'string' || fields['model'] === '') throw refuse('the request names no model');
-  checkFields(dialect, fields);
+  const most = new Maxima(options.maxima);
+  checkFields(dialect, fields, most);
   const capField = capFieldOf(dialect, fields, provider);
   const asked = capField === null ? 1 : (fields[capField] ?? options.maxOutputTokens);
   if (!Number.isSafeInteger(asked) || (asked as number) < 1)
@@ -97,6 +127,7 @@ export function readModelRequest(url: URL, body: string, options: ReadOptions): 
     messages: countMessages(dialect, fields),
     maxOutputTokens: asked as number,
     bodyWith,
+    declared: most.found,
     hidesUsage,
   };
 }
@@ -107,7 +138,7 @@ export function isFree(method: string, url: URL): boolean {
 }
 
 /** The default cap of `budgetGuard`. */
-export const DEFAULT_READ: ReadOptions = { providers: {}, maxOutputTokens: DEFAULT_MAX_OUTPUT_TOKENS };
+export const DEFAULT_READ: ReadOptions = { providers: {}, maxOutputTokens: DEFAULT_MAX_OUTPUT_TOKENS, maxima: {} };
 
 /** The provider of an address. @throws ActGuardError HOST_FORBIDDEN */
 export function providerOf(url: URL, options: Pick<ReadOptions, 'providers'>): string {
@@ -132,10 +163,29 @@ function readBody(body: string): Fields {
   throw refuse('the request has no JSON body');
 }
 
-function checkFields(dialect: Dialect, fields: Fields): void {
+/** Adds up the declared maxima that a request needs. */
+class Maxima {
+  readonly #declared: ReadOptions['maxima'];
+  found: Declared | null = null;
+
+  constructor(declared: ReadOptions['maxima']) {
+    this.#declared = declared;
+  }
+
+  /** Whether a maximum is declared for it; counts it once more. */
+  has(what: unknown): boolean {
+    const most = typeof what === 'string' && Object.hasOwn(this.#declared, what) ? this.#declared[what] : undefined;
+    if (!most) return false;
+    const { usdMicros = 0, tokens = 0 } = this.found ?? {};
+    this.found = { usdMicros: usdMicros + most.usdMicros, tokens: tokens + most.tokens };
+    return true;
+  }
+}
+
+function checkFields(dialect: Dialect, fields: Fields, most: Maxima): void {
   for (const [name, value] of Object.entries(fields)) {
-    if (value === undefined || value === null) continue;
-    if (!FIELDS[dialect].includes(name)) throw refuse(`${quote(name)} cannot be metered`, 'leave it out');
+    if (value === undefined || value === null || FIELDS[dialect].includes(name) || most.has(name)) continue;
+    throw refuse(`${quote(name)} cannot be metered`, 'leave it out, or declare its maximum');
   }
   const { n, modalities, service_tier: tier, tools } = fields;
   if ((n ?? 1) !== 1) throw refuse('`n` has to be 1', 'ask several times: each is reserved by itself');
@@ -143,32 +193,37 @@ function checkFields(dialect: Dialect, fields: Fields): void {
   if (tier != null && !TIERS.includes(tier as string)) throw refuse(`service tier ${quote(tier)} cannot be metered`);
   for (const tool of list(tools)) {
     const type = (tool as Fields | null)?.['type'] ?? 'function';
-    if (type !== 'function' && type !== 'custom') {
-      throw refuse(`the provider's own tool ${quote(type)} cannot be metered`, 'give it a function of yours');
+    if (type !== 'function' && type !== 'custom' && !most.has(type)) {
+      const hint = 'give it a function of yours, or declare its maximum';
+      throw refuse(`the provider's own tool ${quote(type)} cannot be metered`, hint);
     }
     checkCache(tool);
   }
   checkCache(fields);
   if (dialect === 'embeddings') return;
-  for (const field of ['messages', 'input', 'system'] as const) checkParts(fields[field], 0);
+  for (const field of ['messages', 'input', 'system'] as const) checkParts(fields[field], most, 0);
 }
 
 /** Text, and what is made of text; everything else has tokens that no byte shows. */
-function checkParts(value: unknown, depth: number): void {
+function checkParts(value: unknown, most: Maxima, depth: number): void {
   if (value === undefined || value === null || typeof value === 'string') return;
   if (!Array.isArray(value) || depth > 4) throw refuse('the content of a message cannot be read');
   for (const part of value as readonly (Fields | null)[]) {
     if (typeof part !== 'object' || part === null) throw refuse('the content of a message cannot be read');
     const type = part['type'] ?? (part['role'] === undefined ? undefined : 'message');
     if (!PARTS.includes(type as string)) {
-      const hint = type === 'item_reference' ? 'send what it refers to: with `store: false`' : 'send text';
+      if (most.has(type)) continue;
+      const hint =
+        type === 'item_reference'
+          ? 'send what it refers to: with `store: false`'
+          : 'send text, or declare the maximum of such a part';
       throw refuse(`content of type ${quote(type ?? 'unknown')} cannot be metered`, hint);
     }
     if (type === 'reasoning' && typeof part['encrypted_content'] !== 'string' && list(part['summary']).length === 0) {
       throw refuse('reasoning that lies at the provider cannot be metered', 'send it: with `store: false`');
     }
     checkCache(part);
-    for (const field of ['content', 'output']) checkParts(part[field], depth + 1);
+    for (const field of ['content', 'output']) checkParts(part[field], most, depth + 1);
   }
 }
 

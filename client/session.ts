@@ -181,10 +181,11 @@ export class Session {
    * if (granted.kind === 'reserved') await session.settle(granted.callId, { kind: 'used', usage });
    */
   async reserve(call: Omit<ReserveAsked, 'v' | 'callId'> & { readonly callId?: string }): Promise<ReserveResult> {
-    const { model, promptBytes, messages, maxOutputTokens, callId = ulid() } = call;
+    const { model, promptBytes, messages, maxOutputTokens, declared, callId = ulid() } = call;
     await this.#reservations.enter();
     try {
-      const asked: ReserveAsked = { v: 1, callId, model, promptBytes, messages, maxOutputTokens };
+      const more = declared === undefined ? {} : { declared };
+      const asked: ReserveAsked = { v: 1, callId, model, promptBytes, messages, maxOutputTokens, ...more };
       return await this.#updates.send(reserveUpdate, asked);
     } finally {
       this.#reservations.leave();

@@ -165,9 +165,23 @@ export function newAccount(ref: AccountRef, limit: AccountLimit): AccountState {
 }
 
 /** What a top-up may name: only units that are limited can be raised. */
-export function unlimitedUnit(state: AccountState, more: Limit): string | null {
+export function unlimitedUnit(state: Pick<AccountState, 'limit'>, more: Limit): string | null {
   const unit = BUDGET_UNITS.find((u) => more[u] !== undefined && state.limit[u] === undefined);
   return unit === undefined ? null : UNIT_NAMES[unit];
+}
+
+/** What a run's top-up adds, read strictly. `limit`: the run's; null: it is not known here. */
+export function parseTopUp(data: JsonObject, limit: Limit | null): Parsed<Limit> {
+  return parsing(() => {
+    const more = limitOf(data, 'the top-up');
+    if (limit === null) return more;
+    const unlimited = unlimitedUnit({ limit }, more);
+    if (unlimited !== null) return refuse(`the budget has no limit of ${unlimited} that could be topped up`);
+    for (const unit of BUDGET_UNITS) {
+      if (!Number.isSafeInteger((limit[unit] ?? 0) + (more[unit] ?? 0))) return refuse('more than can be counted');
+    }
+    return more;
+  });
 }
 
 /** What was topped up in a window. */

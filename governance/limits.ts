@@ -125,6 +125,8 @@ export const TOKENS_PER_TOOL_PROMPT = 1_024;
 export const DEFAULT_BUDGET_WAIT_MS = 30_000;
 /** First pause of such a call: most calls that hold a reservation are shorter. */
 export const FIRST_BUDGET_WAIT_MS = 1_000;
+/** How long a session's `reserve` waits for others' reservations: somebody's request hangs on it. */
+export const RESERVE_WAIT_MS = 20_000;
 /** A claim whose lease ended this long ago has no worker any more: takeover has had its chance (LEASE_MS, heartbeats). */
 export const DEAD_CALL_GRACE_MS = 15_000;
 /** A model call that started this long ago is over: MODEL_TIMEOUT_MS, and the slack that its activity has (proxies.ts). */
@@ -245,6 +247,8 @@ export const MAX_TOOL_CALLS_PER_ANSWER = 64;
 export const MODEL_TIMEOUT_MS = 10 * 60_000;
 /** More tokens than any model takes or gives: such a usage is not believed. */
 export const MAX_BELIEVED_TOKENS = 100_000_000;
+/** More micro-dollars than one model call is declared to cost beyond its tokens: a million dollars is a mistake. */
+export const MAX_BELIEVED_MICROS = 1_000_000_000_000;
 /** Uses of secrets (name, host, method) that one outcome's entry lists; a tool has a handful. */
 export const MAX_SECRET_USES = 50;
 /** A secret's value stays in a worker's memory this long: a rotated one is used within it. */

@@ -18,6 +18,8 @@ export interface ModelPrice {
   readonly cachedInputMicrosPerMTok: number;
   readonly cacheWriteMicrosPerMTok: number;
   readonly outputMicrosPerMTok: number;
+  /** It makes no text (embeddings), so that its output has no price: a call with output is refused. */
+  readonly inputOnly?: true;
   /** Tokens of the provider's own beyond the request's bytes; absent: the usual framing. */
   readonly overhead?: { readonly perRequest: number; readonly perMessage: number };
 }
@@ -46,6 +48,14 @@ export interface TokenUsage {
   readonly reasoningTokens: number;
 }
 
+/** The most that parts of a request cost which no byte shows (images, files, a provider's own tools), as declared. */
+export interface Declared {
+  readonly usdMicros: number;
+  readonly tokens: number;
+}
+
+const NOTHING_DECLARED: Declared = { usdMicros: 0, tokens: 0 };
+
 /** A model call before it is made. */
 export interface PlannedModelCall {
   /** UTF-8 bytes of the request: no prompt has more tokens than bytes. */
@@ -57,6 +67,8 @@ export interface PlannedModelCall {
   readonly maxOutputTokens: number;
   /** What is left of the budget; an absent unit is unlimited. */
   readonly left: Limit;
+  /** Beyond its bytes; absent: nothing. */
+  readonly declared?: Declared;
 }
 
 /** The worst case of a model call, or why it may not be made. */
@@ -73,31 +85,37 @@ export type WorstCase =
  * @throws ActGuardError ARGUMENTS_INVALID when a number is no whole number from 0, or the cap is 0
  */
 export function worstCaseModelCall(planned: PlannedModelCall): WorstCase {
-  const { price, left } = planned;
-  if (price === null) return { kind: 'price-unknown' };
-  checkWhole(planned.promptBytes, planned.messages, planned.maxOutputTokens - 1);
+  const { price, left, declared = NOTHING_DECLARED } = planned;
+  if (price === null || (price.inputOnly && planned.maxOutputTokens > 1)) return { kind: 'price-unknown' };
+  checkWhole(planned.promptBytes, planned.messages, planned.maxOutputTokens - 1, declared.usdMicros, declared.tokens);
   const { perRequest, perMessage } = price.overhead ?? USUAL_OVERHEAD;
-  const input = planned.promptBytes + planned.messages * perMessage + perRequest;
+  const input = planned.promptBytes + planned.messages * perMessage + perRequest + declared.tokens;
   const least = Math.min(MIN_OUTPUT_TOKENS, planned.maxOutputTokens);
-  const needed = worstAmount(input, least, price);
+  const needed = worstAmount(input, least, price, declared.usdMicros);
   for (const unit of BUDGET_UNITS) {
     const rest = left[unit];
     if (rest !== undefined && !(needed[unit] <= rest))
       return { kind: 'exceeded', unit, left: rest, needed: needed[unit] };
   }
   const byTokens = left.tokens === undefined ? Infinity : left.tokens - input;
-  const byMoney = left.usdMicros === undefined ? Infinity : affordableOutput(left.usdMicros, input, price);
+  const byMoney =
+    left.usdMicros === undefined ? Infinity : affordableOutput(left.usdMicros - declared.usdMicros, input, price);
   const maxOutputTokens = Math.min(planned.maxOutputTokens, byTokens, byMoney);
-  return { kind: 'ok', reserved: worstAmount(input, maxOutputTokens, price), maxOutputTokens };
+  return { kind: 'ok', reserved: worstAmount(input, maxOutputTokens, price, declared.usdMicros), maxOutputTokens };
 }
 
 /**
  * What a model call has cost (BU4): cached input as cached and not twice, cache writes as such, everything summed
  * exactly and rounded once, up. A part larger than its whole was reported beside it and is added. null: the usage
- * cannot be read, so the call is charged at its reservation (BU5).
+ * cannot be read, so the call is charged at its reservation (BU5). Declared dollars are due whole: no usage tells them.
  */
-export function settleModelCall(usage: TokenUsage | null, price: ModelPrice): Amount | null {
+export function settleModelCall(
+  usage: TokenUsage | null,
+  price: ModelPrice,
+  declared: Declared = NOTHING_DECLARED,
+): Amount | null {
   if (usage === null || !isReadable(usage)) return null;
+  if (price.inputOnly && usage.outputTokens + usage.reasoningTokens > 0) return null; // of no known price
   const special = usage.cachedInputTokens + usage.cacheWriteTokens;
   const plain = special <= usage.inputTokens ? usage.inputTokens - special : usage.inputTokens;
   const output = usage.outputTokens + (usage.reasoningTokens > usage.outputTokens ? usage.reasoningTokens : 0);
@@ -107,7 +125,7 @@ export function settleModelCall(usage: TokenUsage | null, price: ModelPrice): Am
     { tokens: usage.cacheWriteTokens, microsPerMTok: price.cacheWriteMicrosPerMTok },
     { tokens: output, microsPerMTok: price.outputMicrosPerMTok },
   ]);
-  return { usdMicros, tokens: plain + special + output, calls: 1 };
+  return { usdMicros: usdMicros + declared.usdMicros, tokens: plain + special + output, calls: 1 };
 }
 
 /** The dearest rate that an input token can have. */
@@ -115,15 +133,17 @@ function inputRate(price: ModelPrice): number {
   return Math.max(price.inputMicrosPerMTok, price.cachedInputMicrosPerMTok, price.cacheWriteMicrosPerMTok);
 }
 
-function worstAmount(input: number, output: number, price: ModelPrice): Amount {
-  const usdMicros = settleMicros([
-    { tokens: input, microsPerMTok: inputRate(price) },
-    { tokens: output, microsPerMTok: price.outputMicrosPerMTok },
-  ]);
+function worstAmount(input: number, output: number, price: ModelPrice, declaredMicros: number): Amount {
+  const usdMicros =
+    declaredMicros +
+    settleMicros([
+      { tokens: input, microsPerMTok: inputRate(price) },
+      { tokens: output, microsPerMTok: price.outputMicrosPerMTok },
+    ]);
   return { usdMicros, tokens: input + output, calls: 1 };
 }
 
-/** The most output tokens with ceil((input + output) at their rates) <= micros; Infinity where output is free. */
+/** The most output tokens with ceil((input + output) at their rates) <= micros >= 0; Infinity where output is free. */
 function affordableOutput(micros: number, input: number, price: ModelPrice): number {
   if (price.outputMicrosPerMTok === 0) return Infinity;
   const rest =

@@ -7,7 +7,7 @@ import {
   TemporalFailure,
 } from '@temporalio/workflow';
 import type { ModelToolCall, OpenedModel, Refused, ToolResultRef } from '../activities/types.ts';
-import type { Amount, RunResult } from '../governance/call.ts';
+import type { Amount, CallResult, RunResult } from '../governance/call.ts';
 import { ZERO } from '../governance/budget.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
@@ -16,12 +16,13 @@ import type { Json } from '../governance/json.ts';
 import { FIRST_THAW_PAUSE_MS, MAX_THAW_PAUSE_MS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
 import { LongHistory } from './governed-run.ts';
-import type { GovernedCall } from './governed-call.ts';
 import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
 import type { AgentRunInput, RunStatus } from './messages.ts';
 import { modelTurn } from './model-turn.ts';
 import { checkInput, openRun, refusedResult } from './open.ts';
+import { shownToModel } from './shown-to-model.ts';
+import { noteCall, noteSaid, partialResult, type Progress } from './partial.ts';
 
 /** What the loop itself carries through continue-as-new: between any two calls, also while one waits for a person. */
 interface LoopState {
@@ -41,6 +42,8 @@ interface LoopState {
     readonly limit: string;
     readonly account?: { readonly id: string; readonly resetAtMs: number | null };
   } | null;
+  /** What was reached so far. */
+  readonly progress?: Progress;
   /** The account whose exhaustion was announced last. */
   readonly announced?: string;
   /** How long the run slept last because something beyond it is frozen; 0: not. */
@@ -53,7 +56,11 @@ interface Carried {
   readonly loop: LoopState;
 }
 
-type Ending = { readonly status: Extract<RunStatus, RunResult['status']>; readonly text: string };
+type Ending = {
+  readonly status: Extract<RunStatus, RunResult['status']>;
+  readonly text: string;
+  readonly output?: Json;
+};
 
 /**
  * Runs an agent until it answers, or until budget, deadline, turns or a person end it. A cancelled run settles, records
@@ -122,7 +129,7 @@ function endingOf(error: unknown): Ending {
 
 async function converse(governor: Governor, at: { loop: LoopState }): Promise<Ending> {
   for (;;) {
-    if (!(await governor.whileFrozen()) || Date.now() >= governor.state.deadlineMs) return expired(governor);
+    if (!(await governor.whileFrozen()) || Date.now() >= governor.state.deadlineMs) return expired(governor, at.loop);
     if (governor.isLong()) throw new LongHistory();
     const { loop } = at;
     if (loop.paused) {
@@ -130,16 +137,17 @@ async function converse(governor: Governor, at: { loop: LoopState }): Promise<En
       const goesOn = account
         ? await governor.waitForAccount(needed, account.resetAtMs)
         : await governor.waitForBudget(needed, limit);
-      if (!goesOn) return expired(governor);
+      if (!goesOn) return expired(governor, loop);
       at.loop = { ...loop, paused: null };
       continue;
     }
     const [asked, ...todo] = loop.todo;
     if (asked) {
-      const { ref, size } = await toolCall(governor, asked);
+      const { ref, size, result } = await toolCall(governor, asked);
       at.loop = {
         ...loop,
         todo,
+        progress: noteCall(loop.progress, asked.toolName, result),
         results: [...loop.results, ref],
         promptBytes: loop.promptBytes + size,
         messages: loop.messages + 1,
@@ -155,7 +163,8 @@ async function converse(governor: Governor, at: { loop: LoopState }): Promise<En
 async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<Ending | null> {
   const { loop } = at;
   if (loop.turn > loop.model.maxTurns) {
-    return { status: 'stopped', text: `The agent used its ${loop.model.maxTurns} turns without an answer.` };
+    const why = `The agent used its ${loop.model.maxTurns} turns without an answer.`;
+    return { status: 'stopped', ...partialResult(why, loop.progress) };
   }
   const turn = await modelTurn(governor, loop);
   switch (turn.kind) {
@@ -166,6 +175,7 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
         turn: loop.turn + 1,
         results: [],
         thawPauseMs: 0,
+        progress: noteSaid(loop.progress, turn.text),
         todo: turn.toolCalls,
         promptBytes: loop.promptBytes + turn.bytes,
         messages: loop.messages + turn.messages,
@@ -173,7 +183,10 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
       return null;
     case 'exhausted':
       if (loop.model.onExhausted === 'stop' || governor.state.child) {
-        return { status: 'exhausted', text: `The run's budget is used up: ${turn.denial.reason}.` };
+        return {
+          status: 'exhausted',
+          ...partialResult(`The run's budget is used up: ${turn.denial.reason}.`, loop.progress),
+        };
       }
       governor.announceExhausted(turn.needed);
       at.loop = { ...loop, paused: { needed: turn.needed, limit: JSON.stringify(governor.state.budget.limit) } };
@@ -214,7 +227,10 @@ function accountExhausted(
 ): Ending | null {
   const { loop } = at;
   if (loop.model.onExhausted === 'stop') {
-    return { status: 'exhausted', text: `A budget of this run is used up: ${denial.reason}.` };
+    return {
+      status: 'exhausted',
+      ...partialResult(`A budget of this run is used up: ${denial.reason}.`, loop.progress),
+    };
   }
   const { scope, value, neededMicros } = denial.details;
   const needed: Amount = { ...ZERO, usdMicros: Number(neededMicros) };
@@ -224,7 +240,10 @@ function accountExhausted(
 }
 
 /** One tool call of the model, and how its result joins the transcript. */
-async function toolCall(governor: Governor, asked: ModelToolCall): Promise<{ ref: ToolResultRef; size: number }> {
+async function toolCall(
+  governor: Governor,
+  asked: ModelToolCall,
+): Promise<{ ref: ToolResultRef; size: number; result: CallResult }> {
   const options = { inline: false, unknown: 'wait' } as const;
   const [waiting] = Object.values(governor.state.open); // calls go one by one: an open one is this one, continued
   const governed = waiting
@@ -242,53 +261,12 @@ async function toolCall(governor: Governor, asked: ModelToolCall): Promise<{ ref
         );
   const names = { modelCallId: asked.id, toolName: asked.toolName };
   if (governed.stored !== null)
-    return { ref: { kind: 'stored', ...names, call: governed.stored }, size: governed.bytes };
-  const value = shownToModel(governed);
-  return { ref: { kind: 'inline', ...names, value }, size: resultBytes(value) };
+    return { ref: { kind: 'stored', ...names, call: governed.stored }, size: governed.bytes, result: governed.result };
+  const value = shownToModel(governed.result);
+  return { ref: { kind: 'inline', ...names, value }, size: resultBytes(value), result: governed.result };
 }
 
-/** What the model reads where there is no output (P9). */
-function shownToModel({ result }: GovernedCall): Json {
-  switch (result.kind) {
-    case 'denied': {
-      const { code, reason, hint, retryAfterMs, firstResult } = result.denial;
-      return {
-        error: {
-          code,
-          reason,
-          hint,
-          ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-          ...(firstResult === undefined ? {} : { firstResult }),
-        },
-      };
-    }
-    case 'failed':
-      return {
-        error: {
-          code: result.error.code,
-          reason: result.error.message,
-          hint: 'decide whether to try something else or to tell the user',
-        },
-      };
-    case 'unknown':
-      return {
-        error: {
-          code: 'OUTCOME_UNKNOWN',
-          reason: 'nobody knows whether this happened',
-          hint: 'do not repeat it; tell the user',
-        },
-      };
-    case 'done':
-    case 'pending':
-      return null;
-    default:
-      return result satisfies never;
-  }
-}
-
-function expired(governor: Governor): Ending {
-  return {
-    status: 'expired',
-    text: `The run's deadline ${new Date(governor.state.deadlineMs).toISOString()} has passed.`,
-  };
+function expired(governor: Governor, { progress }: LoopState): Ending {
+  const why = `The run's deadline ${new Date(governor.state.deadlineMs).toISOString()} has passed.`;
+  return { status: 'expired', ...partialResult(why, progress) };
 }

@@ -259,6 +259,7 @@ export class GovernedRun {
       usage: step.usageOf(state),
       limit: state.budget.limit,
       reserved: state.budget.reserved,
+      ...(state.labels ? { labels: state.labels } : {}),
       calls: state.seq,
       openAsks: open.flatMap((c) =>
         c.phase === 'asking' && c.ask

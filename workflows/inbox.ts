@@ -75,8 +75,13 @@ export class Inbox {
     if (message.kind === 'freeze') return this.#freeze(message.by, message.reason);
     if (message.kind === 'answer') return this.#answer(message.approvalId, message.envelope);
     const run = this.#run;
+    const { child, budget } = run.state;
     const verified = await run.withEntries((base) =>
-      transactions.verifyCommand({ ...base, envelope: message.envelope }),
+      transactions.verifyCommand({
+        ...base,
+        envelope: message.envelope,
+        budget: { limit: budget.limit, ...(child ? { child } : {}) },
+      }),
     );
     if (verified.kind === 'rejected' || verified.verb !== message.verb) return this.#countRejected();
     const { person, reason, data } = verified;

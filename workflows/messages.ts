@@ -8,9 +8,11 @@ import type { AccountAnswer } from '../activities/account-types.ts';
 import type { AccountState } from '../governance/account.ts';
 
 import type { SealTrouble, SealedHead } from '../activities/seal-types.ts';
+import type { BudgetState } from '../governance/budget.ts';
 import type { Amount, CallResult, Limit, Usage } from '../governance/call.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
+import type { Declared } from '../governance/price.ts';
 
 /** Input of `agentRun`. */
 export interface AgentRunInput {
@@ -75,6 +77,8 @@ export interface RunState {
   readonly usage: Usage;
   readonly limit: Limit;
   readonly reserved: Amount;
+  /** Parts of the budget that labels have; absent: none. */
+  readonly labels?: { readonly [label: string]: BudgetState };
   readonly calls: number;
   readonly openAsks: readonly OpenAsk[];
   readonly unknownCalls: readonly string[];
@@ -132,6 +136,8 @@ export interface ReserveAsked {
   readonly messages: number;
   /** The cap the caller wants; it may get a lower one. */
   readonly maxOutputTokens: number;
+  /** The most of what bytes do not show: images, files, the provider's own tools. Dollars are due whole. */
+  readonly declared?: Declared;
 }
 
 export type ReserveResult =

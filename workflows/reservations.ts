@@ -2,6 +2,7 @@
  * Model calls that a session's caller makes itself: the worst case is reserved before, the truth settled after. A
  * caller that dies pays its reservation: it has a lease, and what is not settled by then is settled in full (BU5).
  */
+import { sleep } from '@temporalio/workflow';
 import type { ModelOutcome } from '../activities/reservation-types.ts';
 import type { Amount } from '../governance/call.ts';
 import { reserve, ZERO } from '../governance/budget.ts';
@@ -10,9 +11,10 @@ import { digestOf } from '../governance/digest.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import * as limits from '../governance/limits.ts';
-import { worstCaseModelCall, type ModelPrice } from '../governance/price.ts';
+import { worstCaseModelCall, type Declared, type ModelPrice } from '../governance/price.ts';
+import { budgetPause } from './budget-wait.ts';
 import type { Governor } from './governor.ts';
-import { leftOf, noteDenial, settleCall, stopReason, usageOf } from './governor-state.ts';
+import { denyHere, leftOf, noteDenial, settleCall, stopReason, usageOf } from './governor-state.ts';
 import type { ReserveAsked, ReserveResult, SettleAsked, SettleResult } from './messages.ts';
 import { reservations as activities } from './proxies.ts';
 import { budgetDenial } from './words.ts';
@@ -24,6 +26,7 @@ export interface Reserved {
   readonly model: string;
   readonly price: ModelPrice;
   readonly reserved: Amount;
+  readonly declared?: Declared;
   readonly maxOutputTokens: number;
   readonly expiresAtMs: number;
   /** null: nobody has settled it yet. */
@@ -99,26 +102,32 @@ export class Reservations {
 
   async #begin(run: Governor, asked: ReserveAsked, digest: string): Promise<ReserveResult> {
     const { callId, model } = asked;
-    for (let attempt = 1; ; attempt += 1) {
+    const declared = asked.declared === undefined ? {} : { declared: asked.declared };
+    const waitUntilMs = Math.min(Date.now() + limits.RESERVE_WAIT_MS, run.state.deadlineMs);
+    let own: number | null = null; // its number in the run, once it was asked for: waiting keeps it
+    for (let [stale, tries] = [0, 0]; ;) {
       const price = await this.#priceOf(model);
       // decided in one step, after the last wait: what is left is what is left now
       const stopped = stopReason(run.state, Date.now());
       const denial = stopped ?? (price === null ? priceUnknown(model) : null);
-      if (denial || price === null) return this.#refuse(run, asked, denial ?? priceUnknown(model));
+      if (denial || price === null) return this.#refuse(run, asked, denial ?? priceUnknown(model), own);
       const worst = worstCaseModelCall({ ...asked, price, left: leftOf(run.state) });
-      if (worst.kind !== 'ok') return this.#refuse(run, asked, exceeded(run, worst));
+      if (worst.kind !== 'ok') return this.#refuse(run, asked, exceeded(run, model, worst), own);
       const taken = reserve(run.state.budget, worst.reserved);
-      if (taken.kind === 'exceeded') return this.#refuse(run, asked, budgetDenial(run.state, taken));
-      const seq = run.state.seq + 1;
-      run.state = { ...run.state, seq, budget: taken.state };
+      if (taken.kind === 'exceeded') return this.#refuse(run, asked, budgetDenial(run.state, taken), own);
+      const seq: number = (own ??= run.state.seq + 1);
+      run.state = { ...run.state, seq: Math.max(run.state.seq, seq), budget: taken.state };
       const { reserved, maxOutputTokens } = worst;
       const expiresAtMs = Date.now() + limits.RESERVATION_LEASE_MS;
-      const call: Reserved = { digest, seq, model, price, reserved, maxOutputTokens, expiresAtMs, settled: null };
+      const call: Reserved = {
+        ...{ digest, seq, model, price, reserved, ...declared, maxOutputTokens, expiresAtMs },
+        settled: null,
+      };
       const answer = await run
         .withEntries((base) =>
           activities.reserveModel({
             ...base,
-            ...{ call: idOf(callId), seq, model, price, reserved, maxOutputTokens, expiresAtMs },
+            ...{ call: idOf(callId), seq, model, price, reserved, ...declared, maxOutputTokens, expiresAtMs },
             promptBytes: asked.promptBytes,
             deadlineMs: run.state.deadlineMs,
           }),
@@ -132,8 +141,18 @@ export class Reservations {
         this.#remember(callId, call);
         return granted(callId, call);
       }
-      run.state = noteDenial(settleCall(run.state, reserved, ZERO), answer.denial);
-      if (answer.denial.details['stalePrice'] !== true || attempt > 1) return denied(callId, answer.denial);
+      run.state = settleCall(run.state, reserved, ZERO);
+      if (answer.waitMs !== undefined) {
+        const pauseMs = budgetPause(answer.waitMs, { run: run.state.run, seq, tries });
+        if (Date.now() + pauseMs > waitUntilMs) return this.#refuse(run, asked, answer.denial, own);
+        await sleep(pauseMs);
+        tries += 1;
+        continue;
+      }
+      run.state = noteDenial(run.state, answer.denial);
+      if (answer.denial.details['stalePrice'] !== true || stale > 0) return denied(callId, answer.denial);
+      stale += 1;
+      own = null; // its refusal is written: the next attempt is another call
       const { [model]: _stale, ...prices } = this.#prices;
       this.#prices = prices;
     }
@@ -145,10 +164,11 @@ export class Reservations {
     call: Reserved,
     outcome: ModelOutcome,
   ): Promise<NonNullable<Reserved['settled']>> {
-    const { seq, model, price, reserved } = call;
+    const { seq, model, price, reserved, declared } = call;
+    const more = declared ? { declared } : {};
     const answer = await run
       .withEntries((base) =>
-        activities.settleModel({ ...base, call: idOf(callId), seq, model, price, reserved, outcome }),
+        activities.settleModel({ ...base, call: idOf(callId), seq, model, price, reserved, ...more, outcome }),
       )
       // no retry can mend it: it costs what was reserved
       .catch(() => ({ kind: 'late' as const }));
@@ -201,9 +221,10 @@ export class Reservations {
     return [...this.#calls].filter(([, call]) => call.settled === null);
   }
 
-  /** A refusal that takes a number and leaves an entry. */
-  #refuse(run: Governor, { callId, model }: ReserveAsked, denial: Denial): Denied {
-    run.refuse(model, denial, idOf(callId));
+  /** A refusal that leaves an entry; it takes a number where the call has none. */
+  #refuse(run: Governor, { callId, model }: ReserveAsked, denial: Denial, own: number | null): Denied {
+    if (own === null) run.refuse(model, denial, idOf(callId));
+    else run.state = denyHere(run.state, { call: idOf(callId), seq: own, tool: model }, denial, Date.now());
     return denied(callId, denial);
   }
 }
@@ -231,8 +252,12 @@ function priceUnknown(model: string): Denial {
   return deny('PRICE_UNKNOWN', `no price is known for model ${quote(model)}`, hint, { model });
 }
 
-function exceeded(run: Governor, worst: Exclude<ReturnType<typeof worstCaseModelCall>, { kind: 'ok' }>): Denial {
-  if (worst.kind === 'price-unknown') return priceUnknown('');
+function exceeded(
+  run: Governor,
+  model: string,
+  worst: Exclude<ReturnType<typeof worstCaseModelCall>, { kind: 'ok' }>,
+): Denial {
+  if (worst.kind === 'price-unknown') return priceUnknown(model);
   const { limit, spent, reserved } = run.state.budget;
   const { unit, needed } = worst;
   return budgetDenial(run.state, {

@@ -2,6 +2,7 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import {
   MAX_ARGUMENT_BYTES,
+  MAX_BELIEVED_MICROS,
   MAX_BELIEVED_TOKENS,
   MAX_MODEL_MESSAGES,
   MAX_MODEL_NAME_CHARS,
@@ -35,6 +36,11 @@ export function checkReserve(asked: ReserveAsked): void {
   checkWhole('promptBytes', fields['promptBytes'], 0, MAX_BELIEVED_TOKENS);
   checkWhole('messages', fields['messages'], 0, MAX_MODEL_MESSAGES);
   checkWhole('maxOutputTokens', fields['maxOutputTokens'], 1, MAX_BELIEVED_TOKENS);
+  const declared = fields['declared'] as Fields | null | undefined;
+  if (declared === undefined) return;
+  if (typeof declared !== 'object' || declared === null) throw invalid('declared has to be an object');
+  checkWhole('declared.usdMicros', declared['usdMicros'], 0, MAX_BELIEVED_MICROS);
+  checkWhole('declared.tokens', declared['tokens'], 0, MAX_BELIEVED_TOKENS);
 }
 
 /** @throws ApplicationFailure ARGUMENTS_INVALID */

@@ -100,7 +100,7 @@ $$;
 create or replace function actguard.account_of(p_id text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('id', a.id, 'tenant', a.tenant, 'scope', a.scope, 'value', a.value,
-    'limits', to_jsonb(a.limits), 'window', a.window_kind, 'zone', a.zone, 'frozen', a.frozen, 'version', a.version,
+    'limits', to_jsonb(a.limits), 'window', a.window_kind, 'zone', a.zone, 'frozen', a.frozen, 'version', a.version, 'changed', a.changed,
     'key', n.key, 'startsAtMs', case when a.window_kind = 'total' then null else ms(n.starts_at) end, 'resetAtMs', ms(n.ends_at),
     'extra', to_jsonb(coalesce(w.extra, '{0,0,0}')), 'spent', to_jsonb(coalesce(w.spent, '{0,0,0}')),
     'reserved', to_jsonb(coalesce(w.reserved, '{0,0,0}')), 'nowMs', ms(clock_timestamp()))
@@ -134,7 +134,7 @@ begin
     insert into accounts (id, tenant, scope, value, limits, window_kind, zone)
       values (v_id, p->>'tenant', p->>'scope', p->>'value', seed_limits(p), p->>'window', p->>'zone')
       on conflict (id) do nothing;
-    update accounts set version = (p->>'newVersion')::int, nonce = p->>'nonce', frozen = nullif(p->'frozen', 'null'),
+    update accounts set version = (p->>'newVersion')::int, nonce = p->>'nonce', frozen = nullif(p->'frozen', 'null'), changed = p->'changed',
         limits = seed_limits(p), window_kind = p->>'window', zone = p->>'zone'
       where id = v_id returning * into a;
     v := window_of(a.window_kind, a.zone, clock_timestamp());

@@ -3,7 +3,7 @@
 -- Where a run is governed.
 create or replace function actguard.run_place(p_run text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
-  select jsonb_build_object('workflowId', workflow_id, 'tenant', tenant) from runs where run = p_run
+  select jsonb_build_object('workflowId', workflow_id, 'tenant', tenant, 'status', status) from runs where run = p_run
 $$;
 
 -- Notes that a call is missing which its run has seen recorded.

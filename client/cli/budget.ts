@@ -1,11 +1,12 @@
 /** `actguard budget show|list|limit|freeze|thaw`: what a run, user, tenant, agent or label may spend, and has spent. */
 import type { Command } from 'commander';
 import { accountTarget, type AccountRef } from '../../governance/account.ts';
+import type { BudgetState } from '../../governance/budget.ts';
 import { span } from '../../governance/denial.ts';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { Json, JsonObject } from '../../governance/json.ts';
 import { formatMicros } from '../../governance/money.ts';
-import { accountOf, changeAccount, listAccounts, type AccountVerb, type ListedAccount } from '../accounts.ts';
+import { accountOf, changeAccount, listAccounts, spendBy, type AccountVerb, type ListedAccount } from '../accounts.ts';
 import type { ActGuard } from '../client.ts';
 import { amountsOf, withAmounts, type AmountFlags } from './amounts.ts';
 import { amountText, bar } from './bars.ts';
@@ -102,23 +103,29 @@ const DONE = { limit: 'limited   ', topUp: 'topped up ', freeze: 'frozen    ', t
 async function show(doors: Doors, actguard: ActGuard, what: string, tenant: string | undefined): Promise<void> {
   if (what.includes(':') && !what.startsWith('run:')) return showAccount(doors, actguard, accountOf(what, tenant));
   const state = await actguard.run(what.replace(/^run:/, '')).state();
-  const { run, limit, usage, reserved, status, needed } = state;
+  const { run, limit, usage, reserved, status, needed, labels = {} } = state;
   const { usd: _usd, ...spent } = usage;
-  doors.json({
-    scope: 'run',
-    value: run,
-    status,
-    limit: { ...limit },
-    spent,
-    reserved: { ...reserved },
-    needed,
-  } as JsonObject);
+  const hour = await spendBy(actguard.db, 'agent', { run, fromMs: Date.now() - HOUR_MS });
+  const lastHourMicros = hour.reduce((sum, row) => sum + row.usdMicros, 0);
+  const all = { scope: 'run', value: run, status, limit, spent, reserved, lastHourMicros, labels, needed };
+  doors.json(all as unknown as JsonObject);
   doors.line(`run:${run}  ${status}`);
-  for (const unit of UNITS) doors.line(unitLine(unit, limit[unit] ?? null, spent[unit], reserved[unit]));
+  printUnits(doors, { limit, spent, reserved });
+  const rate = { lastHourMicros, limit: { usdMicros: limit.usdMicros ?? null }, spent, reserved };
+  doors.line(`  rate       ${rateText(rate)}`);
+  for (const [label, budget] of Object.entries(labels)) {
+    doors.line(`  label:${visible(label)}`);
+    printUnits(doors, budget);
+  }
   if (needed)
     doors.line(
       `  needs      ${UNITS.flatMap((u) => (needed[u] > 0 ? [amountText(u, needed[u])] : [])).join(', ')} more`,
     );
+}
+
+/** A run's units, and its labels'. */
+function printUnits(doors: Doors, { limit, spent, reserved }: BudgetState): void {
+  for (const unit of UNITS) doors.line(unitLine(unit, limit[unit] ?? null, spent[unit], reserved[unit]));
 }
 
 async function showAccount(doors: Doors, actguard: ActGuard, account: AccountRef): Promise<void> {
@@ -138,7 +145,7 @@ async function showAccount(doors: Doors, actguard: ActGuard, account: AccountRef
 }
 
 function print(doors: Doors, account: ListedAccount): void {
-  const { window, zone, resetAtMs, frozen, reservedBy, limit, spent, reserved } = account;
+  const { window, zone, resetAtMs, frozen, changed, reservedBy, limit, spent, reserved } = account;
   const when = window === 'total' ? 'for ever' : `a ${window} (${zone})`;
   const until = resetAtMs === null ? '' : `, whole again ${new Date(resetAtMs).toISOString()}`;
   doors.line(`${visible(accountTarget(account))} in ${visible(account.tenant)}: ${when}${until}`);
@@ -150,6 +157,10 @@ function print(doors: Doors, account: ListedAccount): void {
   for (const held of reservedBy)
     doors.line(`  reserved   ${formatMicros(held.usdMicros)} by run ${visible(held.run)} (${held.calls} calls)`);
   if (frozen) doors.line(`  frozen     by ${visible(frozen.by)}: ${visible(frozen.reason)}`);
+  if (changed) {
+    const day = new Date(changed.atMs).toISOString().slice(0, 10);
+    doors.line(`  changed    ${changed.verb} by ${visible(changed.by)} on ${day}: ${visible(changed.reason)}`);
+  }
 }
 
 function unitLine(unit: (typeof UNITS)[number], limit: number | null, spent: number, reserved: number): string {
@@ -160,8 +171,15 @@ function unitLine(unit: (typeof UNITS)[number], limit: number | null, spent: num
   return `  ${name} ${bar(spent, reserved, limit)} ${text} of ${amountText(unit, limit)} (${share} %)`;
 }
 
+interface Rate {
+  readonly lastHourMicros: number;
+  readonly limit: { readonly usdMicros: number | null };
+  readonly spent: { readonly usdMicros: number };
+  readonly reserved: { readonly usdMicros: number };
+}
+
 /** What the last hour cost, and how long the rest lasts at that rate. */
-function rateText({ lastHourMicros, limit, spent, reserved }: ListedAccount): string {
+function rateText({ lastHourMicros, limit, spent, reserved }: Rate): string {
   const hour = `${formatMicros(lastHourMicros)} in the last hour`;
   if (limit.usdMicros === null || lastHourMicros === 0) return hour;
   const left = limit.usdMicros - spent.usdMicros - reserved.usdMicros;

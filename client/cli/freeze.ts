@@ -4,16 +4,14 @@ import type { Command } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import { EVERY_TENANT, type FreezeScope, parseFreezeTarget } from '../../governance/freeze.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
-import { thawSignal, type RunState } from '../../workflows/messages.ts';
+import { thawSignal } from '../../workflows/messages.ts';
 import type { ActGuard } from '../client.ts';
 import { makeCommand, makeFreeze, makeThaw } from '../commands.ts';
 import { freezeScope, freezeScopeSigned, tellFrozen, thawScope } from '../freezes.ts';
+import { untilRun } from '../run-commands.ts';
 import { type Doors, withActguard } from './doors.ts';
 import { ownKey } from './own-key.ts';
 import { visible } from './show-approval.ts';
-
-const LOOK_EVERY_MS = 200;
-const LOOK_FOR_MS = 15_000;
 
 interface Flags {
   readonly reason: string;
@@ -45,7 +43,7 @@ export function register(program: Command, doors: Doors): void {
           const { tenant } = await actguard.run(run).state();
           const aborted = await freezeWith(doors, actguard, { tenant, scope: 'run', value: run }, by, flags);
           await tellFrozen(actguard, run, { by, reason: flags.reason });
-          await until(actguard, run, (state) => state.frozen !== null);
+          await untilRun(actguard, run, (state) => state.frozen !== null);
           doors.line(`frozen     ${run}; lift it with: actguard thaw ${run} --reason "..."`);
           if (flags.abort) doors.line(stopping(aborted));
           doors.json({ run, frozen: true, aborted });
@@ -76,7 +74,7 @@ export function register(program: Command, doors: Doors): void {
           const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
           const envelope = makeCommand('thaw', { tenant, run, reason }, key, Date.now());
           await actguard.client.workflow.getHandle(workflowIdOf(run)).signal(thawSignal, { envelope });
-          await until(actguard, run, (state) => state.frozen === null, rejectedMessages);
+          await untilRun(actguard, run, (state) => state.frozen === null, rejectedMessages);
           doors.line(`thawed     ${run}, signed by ${key.person}`);
           doors.json({ run, frozen: false, person: key.person });
           return;
@@ -129,28 +127,4 @@ function targetOf(id: string, tenant: string | undefined): Target {
 function placeOf(scope: FreezeScope): string {
   if (scope.scope === 'all' || scope.scope === 'tenant') return '';
   return scope.tenant === EVERY_TENANT ? ' in every tenant' : ` in ${visible(scope.tenant)}`;
-}
-
-/**
- * Waits until a run shows what was asked for. `before`: how many messages it had rejected when the command was sent.
- * @throws FORBIDDEN when it does not: the command did not count
- */
-export async function until(
-  actguard: ActGuard,
-  run: string,
-  holds: (state: RunState) => boolean,
-  before = Infinity,
-): Promise<RunState> {
-  const untilMs = performance.now() + LOOK_FOR_MS;
-  for (;;) {
-    const state = await actguard.run(run).state();
-    if (holds(state)) return state;
-    if (state.rejectedMessages > before || performance.now() > untilMs) {
-      throw new ActGuardError('FORBIDDEN', 'the command was sent and has not counted', {
-        details: { run },
-        hint: 'is the key enrolled as operator? `actguard ledger list --run RUN` names the reason',
-      });
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-  }
 }

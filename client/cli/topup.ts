@@ -1,16 +1,11 @@
 /** `actguard topup RUN|ACCOUNT`: raises the budget of a run, or of an account's window of now, signed with your key. */
 import type { Command } from 'commander';
-import { ActGuardError } from '../../governance/errors.ts';
 import type { JsonObject } from '../../governance/json.ts';
-import { formatMicros } from '../../governance/money.ts';
-import { workflowIdOf } from '../../workflows/ids.ts';
-import { topUpSignal } from '../../workflows/messages.ts';
-import { makeCommand } from '../commands.ts';
-import { asActGuardError } from '../run.ts';
-import { amountsOf, withAmounts, type AmountFlags } from './amounts.ts';
+import { topUpRun } from '../run-commands.ts';
+import { amountsOf, withAmounts, writtenAmounts, type AmountFlags } from './amounts.ts';
+import { amountText } from './bars.ts';
 import { change } from './budget.ts';
 import { type Doors, withActguard } from './doors.ts';
-import { until } from './freeze.ts';
 import { ownKey } from './own-key.ts';
 
 /** Registers the command. */
@@ -28,40 +23,18 @@ export function register(program: Command, doors: Doors): void {
     .action((what: string, flags: AmountFlags) => {
       const more = amountsOf(flags) as JsonObject;
       if (what.includes(':') && !what.startsWith('run:')) return change(doors, what, 'topUp', more, flags);
-      return topUpRun(doors, what.replace(/^run:/, ''), more, flags);
+      return topUp(doors, what.replace(/^run:/, ''), flags);
     });
 }
 
-function topUpRun(doors: Doors, id: string, more: JsonObject, flags: AmountFlags): Promise<void> {
+function topUp(doors: Doors, id: string, flags: AmountFlags): Promise<void> {
   return withActguard(doors, async (actguard) => {
-    const before = await actguard.run(id).state();
     const key = await ownKey(doors, actguard.target.stateDirectory, flags.key);
-    const about = { tenant: before.tenant, run: id, reason: flags.reason, data: more };
-    const envelope = makeCommand('topUp', about, key, Date.now());
-    await actguard.client.workflow
-      .getHandle(workflowIdOf(id))
-      .signal(topUpSignal, { envelope })
-      .catch((error: unknown) => {
-        // its state could be read: it was there
-        if (error instanceof Error && error.name === 'WorkflowNotFoundError') throw ended(id);
-        throw asActGuardError(error, id);
-      });
-    const { limit } = await until(
-      actguard,
-      id,
-      (state) => JSON.stringify(state.limit) !== JSON.stringify(before.limit),
-      before.rejectedMessages,
-    );
-    doors.line(
-      `topped up  ${id}: the limit is ${limit.usdMicros === undefined ? JSON.stringify(limit) : formatMicros(limit.usdMicros)}`,
-    );
+    const { limit } = await topUpRun(actguard, id, writtenAmounts(flags), flags.reason, key);
+    const text = UNITS.flatMap((unit) => (limit[unit] === undefined ? [] : [amountText(unit, limit[unit])])).join(', ');
+    doors.line(`topped up  ${id}: the limit is ${text}`);
     doors.json({ run: id, limit: limit as JsonObject });
   });
 }
 
-function ended(run: string): ActGuardError {
-  return new ActGuardError('CONFLICT', `run \`${run}\` has ended: it cannot be topped up`, {
-    details: { run },
-    hint: 'start a new run',
-  });
-}
+const UNITS = ['usdMicros', 'tokens', 'calls'] as const;

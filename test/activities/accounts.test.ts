@@ -244,3 +244,51 @@ test('a run without accounts holds none; an account that comes later finds it, w
   await running;
   expect(await counters('tenant', tenant)).toEqual({ spent: [5e6, 0, 2], reserved: [0, 0, 0] });
 });
+
+test('BU2 a window that turns over while a reservation is held: it is settled where it was reserved, the new one is whole', async () => {
+  const tenant = ulid();
+  const { open, opened } = gate();
+  const tool = priced((n) => (n === 1 ? opened.then(() => 3) : 1));
+  const budgets = { tenant: { usd: 5, window: 'day', zone: 'Pacific/Kiritimati' } } as const;
+  const run = await worker([tool], { budgets }).run({ tenant });
+  const running = run.call('search', { n: 1 });
+  await expect.poll(async () => (await counters('tenant', tenant)).reserved[0]).toBe(4e6);
+  expect(await run.call('search', { n: 2 })).toMatchObject({ waitMs: 30_000 });
+  // the next day comes: 25 hours lie between these zones, so that it is another date there at any time
+  await db().query(`update actguard.accounts set zone = 'Pacific/Pago_Pago' where tenant = $1`, [tenant]);
+  expect(await run.call('search', { n: 3 })).toMatchObject({ kind: 'done' });
+  open();
+  await running;
+  expect(await counters('tenant', tenant)).toEqual({ spent: [1e6, 0, 1], reserved: [0, 0, 0] });
+  const all = await db().query<{ spent: string[]; reserved: string[] }>(
+    'select spent, reserved from actguard.account_windows where account = $1 order by spent',
+    [accountId({ tenant, scope: 'tenant', value: tenant })],
+  );
+  expect(all.map(({ spent, reserved }) => [Number(spent[0]), Number(reserved[0])])).toEqual([
+    [1e6, 0],
+    [3e6, 0],
+  ]);
+});
+
+test('BU1 units mixed in every scope: the innermost whose unit runs out refuses, and says which', async () => {
+  const tenant = ulid();
+  const budgets = {
+    tenant: { usd: 9, calls: 4 },
+    agent: { calls: 3 },
+    user: { usd: 100 },
+    label: { l: { calls: 1, usd: 50 } },
+  };
+  const run = await worker([priced(() => 2), free], { budgets }).run({ tenant });
+  const units = async (tool: string, n: number, more: object = {}) => {
+    const answer = await run.call(tool, { n }, more);
+    if (answer.kind !== 'denied') return answer.kind;
+    const { scope, unit } = answer.denial.details;
+    return `${String(scope)} ${String(unit)}`;
+  };
+  expect(await units('look', 1, { label: 'l' })).toBe('done');
+  expect(await units('look', 2, { label: 'l/deep' })).toBe('label calls');
+  expect(await units('search', 3)).toBe('done');
+  expect(await units('search', 4)).toBe('done');
+  expect(await units('search', 5)).toBe('agent calls');
+  expect(await counters('tenant', tenant)).toEqual({ spent: [4e6, 0, 3], reserved: [0, 0, 0] });
+});

@@ -80,6 +80,42 @@ describe('P4 signed commands', () => {
   });
 });
 
+describe('BU6 a run’s top-up', () => {
+  const topUp = (data: object, budget?: { limit: object; child?: true }) =>
+    verifyCommand(deps, {
+      v: 1,
+      run,
+      entries: [],
+      envelope: signed(command({ data: data as never })),
+      ...(budget ? { budget } : {}),
+    });
+
+  test.each([
+    ['zero', { usdMicros: 0 }, /above 0/],
+    ['negative', { usdMicros: -1 }, /above 0/],
+    ['text', { usdMicros: 'lots' }, /above 0/],
+    ['no number', { usdMicros: null }, /above 0/],
+    ['another currency', { eurMicros: 5 }, /`eurMicros`/],
+    ['nothing', {}, /names no/],
+    ['a unit without limit', { tokens: 5 }, /no limit of tokens/],
+    ['more than can be counted', { usdMicros: Number.MAX_SAFE_INTEGER }, /counted/],
+  ])('that is none is refused and recorded: %s', async (_what, data, reason) => {
+    const refused = await topUp(data, { limit: { usdMicros: 5 } });
+    expect(refused).toMatchObject({ kind: 'rejected', reason: expect.stringMatching(reason) as string });
+    const last = (await entries(fresh.db, run)).at(-1);
+    expect(last).toMatchObject({
+      kind: 'command.invalid',
+      body: { data: { reason: expect.stringMatching(reason) as string } },
+    });
+    expect(await topUp({ usdMicros: 5 }, { limit: { usdMicros: 5 } })).toMatchObject({ kind: 'accepted' });
+  });
+
+  test('BU7 of a child is refused: its parent has the budget', async () => {
+    const child = await topUp({ usdMicros: 5 }, { limit: { usdMicros: 5 }, child: true });
+    expect(child).toMatchObject({ kind: 'rejected', reason: expect.stringContaining('parent') as string });
+  });
+});
+
 describe('P4 the dev approver', () => {
   test('P4 answers in every tenant on a dev stack and nowhere else', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'actguard-dev-'));

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { isFree, readModelRequest, type ReadOptions } from '../../client/model-request.ts';
+import { isFree, parseMaxima, readModelRequest, type ReadOptions } from '../../client/model-request.ts';
 import { StreamUsage, usageOfAnswer } from '../../client/model-usage.ts';
 
-const OPTIONS: ReadOptions = { providers: { 'http://127.0.0.1:4000': 'acme' }, maxOutputTokens: 1_000 };
+const OPTIONS: ReadOptions = { providers: { 'http://127.0.0.1:4000': 'acme' }, maxOutputTokens: 1_000, maxima: {} };
 const CHAT = 'https://api.openai.com/v1/chat/completions';
 const RESPONSES = 'https://api.openai.com/v1/responses';
 const MESSAGES = 'https://api.anthropic.com/v1/messages';
@@ -96,6 +96,33 @@ describe('P7 what could cost more than its bytes and its cap is refused before i
       expect(() => read(url, bad)).toThrow(expect.objectContaining({ actguard: true }));
       if (good !== null) expect(read(url, good).maxOutputTokens).toBeGreaterThan(0);
     });
+  }
+});
+
+test('BU3 images, files and the provider’s own tools are reserved at their declared maximum, each as often as it stands there', () => {
+  const maxima = parseMaxima({
+    image_url: { tokens: 1_500 },
+    web_search: { usd: 0.05, tokens: 20_000 },
+    prediction: { tokens: 1 },
+  });
+  const declared = (url: string, body: object) =>
+    readModelRequest(new URL(url), JSON.stringify(body), { ...OPTIONS, maxima }).declared;
+  const image = { type: 'image_url', image_url: { url: 'https://x/y' } };
+  expect(declared(CHAT, HI)).toBeNull();
+  expect(declared(CHAT, said([image, { type: 'text', text: 'x' }, image]))).toEqual({ usdMicros: 0, tokens: 3_000 });
+  expect(declared(RESPONSES, { ...gave(), tools: [{ type: 'web_search' }] })).toEqual({
+    usdMicros: 50_000,
+    tokens: 20_000,
+  });
+  expect(declared(CHAT, { ...said([image]), prediction: { type: 'content' } })).toEqual({
+    usdMicros: 0,
+    tokens: 1_501,
+  });
+  expect(() => declared(CHAT, said([{ type: 'file', file: { file_id: 'f' } }]))).toThrow('`file` cannot be metered');
+  expect(() => declared(RESPONSES, { ...gave(), tools: [{ type: 'constructor' }] })).toThrow('cannot be metered');
+  for (const bad of [{ usd: 0 }, { usd: 'lots' }, { eur: 1 }, { tokens: -1 }, { calls: 1 }, {}, null]) {
+    const refused = expect.objectContaining({ code: 'ARGUMENTS_INVALID' }) as Error;
+    expect(() => parseMaxima({ image_url: bad as never }), JSON.stringify(bad)).toThrow(refused);
   }
 });
 

@@ -102,6 +102,7 @@ describe('BU3 worst case', () => {
       price: anyPrice,
       maxOutputTokens: fc.integer({ min: 1, max: 10_000 }),
       left: fc.record({ usdMicros: fc.nat(3_000_000), tokens: fc.nat(150_000) }, { requiredKeys: [] }),
+      declared: fc.record({ usdMicros: fc.nat(100_000), tokens: fc.nat(5_000) }),
     });
     fc.assert(
       fc.property(plan, share, share, share, share, (p, a, b, c, d) => {
@@ -116,7 +117,8 @@ describe('BU3 worst case', () => {
         const cacheWriteTokens = Math.floor((inputTokens - cachedInputTokens) * c);
         const outputTokens = Math.floor(maxOutputTokens * d);
         const used = { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens, reasoningTokens: outputTokens };
-        const actual = settleModelCall(used, p.price);
+        const actual = settleModelCall(used, p.price, p.declared);
+        expect(actual!.usdMicros).toBeGreaterThanOrEqual(p.declared.usdMicros);
         expect(actual!.usdMicros).toBeLessThanOrEqual(reserved.usdMicros);
         expect(actual!.tokens).toBeLessThanOrEqual(reserved.tokens);
       }),

@@ -95,10 +95,28 @@ describe('BU4 prices', () => {
     ['a provider that only looks like one', 'my-openai-proxy/gpt-4o'],
     ['no provider', 'gpt-4o'],
     ['no model', 'openai/'],
-    ['a model without an output price', 'openai/text-embedding-3-small'],
     ['a name of Object.prototype', 'constructor'],
   ])('BU4 unknown is null and never zero: %s', (_name, model) => {
     expect(priceOf(model, {}, NOW)).toBeNull();
+  });
+
+  test('BU4 embeddings are priced by their input; a call with output has no price there, and its usage none either', () => {
+    const price = priceOf('openai/text-embedding-3-small', {}, NOW);
+    expect(price).toMatchObject({ inputMicrosPerMTok: 20_000, outputMicrosPerMTok: 0, inputOnly: true });
+    const asked = { promptBytes: 1_000_000, messages: 0, price, left: {} };
+    const worst = worstCaseModelCall({ ...asked, maxOutputTokens: 1 });
+    expect(worst).toMatchObject({ kind: 'ok', reserved: { usdMicros: Math.ceil((1_000_000 + 64) * 0.02) } });
+    expect(worstCaseModelCall({ ...asked, maxOutputTokens: 2 })).toEqual({ kind: 'price-unknown' });
+    const used = {
+      inputTokens: 500_000,
+      cachedInputTokens: 0,
+      cacheWriteTokens: 0,
+      outputTokens: 0,
+      reasoningTokens: 0,
+    };
+    if (!price) throw new Error('no price');
+    expect(settleModelCall(used, price)).toEqual({ usdMicros: 10_000, tokens: 500_000, calls: 1 });
+    expect(settleModelCall({ ...used, outputTokens: 1 }, price)).toBeNull();
   });
 
   test.each([NaN, -1, Infinity])('BU4 an own price of %s is no price', (usd) => {

@@ -8,7 +8,7 @@ import { register as registerBudget } from '../../client/cli/budget.ts';
 import { register as registerSpend } from '../../client/cli/spend.ts';
 import { register as registerTopUp } from '../../client/cli/topup.ts';
 import type { Doors } from '../../client/cli/doors.ts';
-import { connect } from '../../client/index.ts';
+import { connect, topUpRun } from '../../client/index.ts';
 import { devApprover } from '../../client/dev-approver.ts';
 import { generateKey, type SigningKey } from '../../client/keys.ts';
 import { listEntries } from '../../client/ledger.ts';
@@ -188,4 +188,30 @@ test('the commands as people type them', async () => {
   await s.close();
   await p.actguard.client.workflow.getHandle(`actguard-run-${s.run}`).result();
   await expect(run('topup', s.run, '--usd', '1', ...file)).rejects.toMatchObject({ code: 'CONFLICT' });
+  const refused = await listEntries(p.db, { run: s.run, kind: 'command.invalid' });
+  expect(refused.map((e) => (JSON.parse(e.body) as { data: Json }).data)).toMatchObject([
+    { reason: 'the run has ended: it cannot be topped up' },
+  ]);
+});
+
+test('BU6 a run is topped up by a client, too: who and why is recorded; what it has no limit of is refused and recorded', async () => {
+  const tenant = `t-${randomUUID()}`;
+  const s = await p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant, budget: { usd: 4 } });
+  expect((await s.call('search', { n: 1 })).kind).toBe('done');
+  expect(await s.call('search', { n: 2 })).toMatchObject({
+    denial: { code: 'BUDGET_EXCEEDED', details: { scope: 'run' } },
+  });
+  const topUp = (more: object, by = key) => topUpRun(p.actguard, s.run, more, 'a long day', by);
+  await expect(topUp({ tokens: 5 })).rejects.toMatchObject({ code: 'CONFLICT' });
+  await expect(topUp({ usd: 1 }, generateKey('olga'))).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  for (const bad of [{}, { usd: 0 }, { usd: 'lots' }, { eur: 1 }])
+    await expect(topUp(bad), JSON.stringify(bad)).rejects.toMatchObject({ code: 'ARGUMENTS_INVALID' });
+  expect((await topUp({ usd: 4 })).limit).toEqual({ usdMicros: 8e6 });
+  expect((await s.call('search', { n: 3 })).kind).toBe('done');
+  const kinds = (await listEntries(p.db, { run: s.run })).map((e) => [
+    e.kind,
+    (JSON.parse(e.body) as { data: JsonObject }).data,
+  ]);
+  expect(kinds).toContainEqual(['budget.topped-up', expect.objectContaining({ by: key.person, reason: 'a long day' })]);
+  expect(kinds.filter(([kind]) => kind === 'command.invalid')).toHaveLength(2);
 });

@@ -277,3 +277,34 @@ test('one id is one budget, over processes; after close nothing is sent', async 
   await expect(openai(one.fetch).chat.completions.create(HI)).rejects.toMatchObject({ code: 'CONFLICT' });
   expect(provider.seen).toHaveLength(1);
 });
+
+test('BU4 embeddings are reserved and counted by their input', async () => {
+  const vector = { object: 'embedding', index: 0, embedding: [0.1] };
+  const used = { prompt_tokens: 1_000, total_tokens: 1_000 };
+  provider.answer = (_seen, response) =>
+    json(response, 200, { object: 'list', model: 'm', data: [vector], usage: used });
+  await using guard = await open({ budget: { usd: 0.0001 } });
+  const embed = (input: string) =>
+    openai(guard.fetch).embeddings.create({ model: 'text-embedding-3-small', input, encoding_format: 'float' });
+  await embed('x'.repeat(1_000));
+  expect(guard.usage).toMatchObject({ usdMicros: 20, tokens: 1_000, calls: 1 });
+  await expect(embed('x'.repeat(5_000))).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
+  expect(provider.seen).toHaveLength(1);
+});
+
+test('BU3 an image is refused unless its maximum is declared; then it is reserved, and the truth is settled', async () => {
+  const image = { type: 'image_url' as const, image_url: { url: 'https://pictures.example/cat.png' } };
+  const ask = { model: 'gpt-4o', max_tokens: 20, messages: [{ role: 'user' as const, content: [image] }] };
+  await using plain = await open();
+  await expect(openai(plain.fetch).chat.completions.create(ask)).rejects.toMatchObject({ code: 'ARGUMENTS_INVALID' });
+  expect(provider.seen).toHaveLength(0);
+  await using small = await open({ budget: { tokens: 1_000 }, maxima: { image_url: { tokens: 1_500 } } });
+  await expect(openai(small.fetch).chat.completions.create(ask)).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
+  await using wide = await open({
+    budget: { tokens: 3_000, usd: 1 },
+    maxima: { image_url: { tokens: 1_500, usd: 0.01 } },
+  });
+  await openai(wide.fetch).chat.completions.create(ask);
+  expect(provider.seen).toHaveLength(1);
+  expect(wide.usage).toMatchObject({ tokens: 120, usdMicros: 10_000 + 450 });
+});

@@ -81,13 +81,20 @@ test('BU6 it goes on by itself when the window ends, and is announced once howev
   });
 });
 
-test('BU6 an agent that stops when exhausted ends with a result that says so', () =>
-  withScript(env, { model: () => out(null), onExhausted: 'stop' }, async (_world, start) => {
-    expect(await (await start()).result()).toMatchObject({
+test('BU6 an agent that stops when exhausted ends with what it has: why, its calls, its last words', () => {
+  const first = { ...wants({ to: 'bob' }), text: 'I pay Bob first.' } as CallModelResult;
+  const script = { model: (_i: unknown, n: number) => (n === 1 ? first : out(null)), onExhausted: 'stop' } as const;
+  return withScript(env, script, async (_world, start) => {
+    const result = await (await start()).result();
+    expect(result).toMatchObject({
       status: 'exhausted',
-      text: expect.stringContaining('no more'),
+      text: expect.stringMatching(/no more.*Done until then: pay\..*I pay Bob first\./) as string,
     });
-  }));
+    expect(result.output).toEqual({
+      ...{ partial: true, said: 'I pay Bob first.', calls: [{ call: 'c2', tool: 'pay', result: 'done' }] },
+    });
+  });
+});
 
 test('what a call tells about budgets is mailed by its run', () =>
   withScript(env, { model: () => ({ ...says('hi'), notices: ['80 %'] }) as CallModelResult }, async (world, start) => {

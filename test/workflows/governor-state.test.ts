@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ZERO } from '../../governance/budget.ts';
-import type { Limit } from '../../governance/call.ts';
+import { BUDGET_UNITS, newBudget, ZERO, type BudgetState } from '../../governance/budget.ts';
+import type { Amount, Limit } from '../../governance/call.ts';
 import {
   addEntry,
   admit,
@@ -12,6 +12,7 @@ import {
   recorded,
   settleCall,
   thaw,
+  uncharge,
   type GovernorState,
 } from '../../workflows/governor-state.ts';
 import { TOOL } from '../support/scripted.ts';
@@ -82,6 +83,74 @@ test('P3 whatever is admitted, given back and settled, spend and reservations ne
         expect(state.budget.spent.usdMicros + state.budget.reserved.usdMicros).toBeLessThanOrEqual(limit);
       }
     }),
+  );
+});
+
+test('P3 run and labels together, in any interleaving: all or none, never over, and at the end exactly what was spent', () => {
+  const labels = ['report', 'report/search', 'mail', undefined] as const;
+  const step = fc.record({
+    op: fc.constantFrom('reserve', 'settle', 'refuse', 'unknown', 'known'),
+    ...{ label: fc.constantFrom(...labels), cost: fc.nat(9), share: fc.nat(100), pick: fc.nat() },
+  });
+  const limits = fc.record({ run: fc.integer({ min: 1, max: 60 }), report: fc.integer({ min: 1, max: 30 }) });
+  fc.assert(
+    fc.property(limits, fc.array(step, { maxLength: 60 }), ({ run, report }, steps) => {
+      let state: GovernorState = {
+        ...fresh({ usdMicros: run, calls: 20 }),
+        labels: { report: newBudget({ usdMicros: report }), 'report/search': newBudget({ calls: 3 }) },
+      };
+      interface Open {
+        readonly label: string | undefined;
+        readonly reserved: Amount;
+        readonly unknown: boolean;
+      }
+      const open: Open[] = [];
+      const spent = { run: 0, report: 0, search: 0 };
+      const count = (label: string | undefined, micros: number): void => {
+        spent.run += micros;
+        if (label?.startsWith('report')) spent.report += micros;
+        if (label === 'report/search') spent.search += micros;
+      };
+      const end = ({ label, reserved, unknown }: Open, share: number): void => {
+        const micros = Math.floor((reserved.usdMicros * share) / 100);
+        if (unknown) {
+          state = uncharge(state, reserved, label);
+          count(label, -reserved.usdMicros);
+        }
+        state = settleCall(state, unknown ? ZERO : reserved, { ...ZERO, usdMicros: micros, calls: 1 }, label);
+        count(label, micros);
+      };
+      for (const { op, label, cost, share, pick } of steps) {
+        if (op === 'reserve') {
+          const before = state;
+          const result = admit(state, { ...TOOL, cost: { worstMicros: cost, fixed: false } }, 0, label);
+          if (result.kind === 'admitted') {
+            ({ state } = result);
+            open.push({ label, reserved: result.reserved, unknown: false });
+          } else expect(state).toBe(before);
+        } else if (open.length > 0) {
+          const [call] = open.splice(pick % open.length, 1) as [Open];
+          if (op === 'settle' || op === 'known' || call.unknown) end(call, share);
+          else if (op === 'refuse') state = giveBack(state, TOOL.name, call.reserved, call.label);
+          else {
+            state = settleCall(state, call.reserved, call.reserved, call.label);
+            count(call.label, call.reserved.usdMicros);
+            open.push({ ...call, unknown: true });
+          }
+        }
+        for (const budget of [state.budget, ...Object.values(state.labels ?? {})]) {
+          for (const unit of BUDGET_UNITS) {
+            expect(Math.min(budget.spent[unit], budget.reserved[unit])).toBeGreaterThanOrEqual(0);
+            expect(budget.spent[unit] + budget.reserved[unit]).toBeLessThanOrEqual(budget.limit[unit] ?? Infinity);
+          }
+        }
+      }
+      while (open.length > 0) end(open.pop() as Open, 50);
+      const { report: r, 'report/search': q } = state.labels as { [label: string]: BudgetState };
+      expect([state.budget, r, q].map((b) => b?.reserved)).toEqual([ZERO, ZERO, ZERO]);
+      expect([state.budget, r, q].map((b) => b?.spent.usdMicros)).toEqual([spent.run, spent.report, spent.search]);
+    }),
+    { numRuns: 300 },
   );
 });
 

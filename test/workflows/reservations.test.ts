@@ -5,7 +5,12 @@ import { ulid } from 'ulid';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ModelOutcome, ReserveModelInput, SettleModelInput } from '../../activities/reservation-types.ts';
 import type { RunResult } from '../../governance/call.ts';
-import { MAX_OPEN_RESERVATIONS, RESERVATION_LEASE_MS, SESSION_IDLE_MS } from '../../governance/limits.ts';
+import {
+  MAX_OPEN_RESERVATIONS,
+  RESERVATION_LEASE_MS,
+  RESERVE_WAIT_MS,
+  SESSION_IDLE_MS,
+} from '../../governance/limits.ts';
 import {
   callUpdate,
   closeSignal,
@@ -167,6 +172,55 @@ test('D3 one callId is one call: a reservation and a tool call never share it', 
     expect(await call('a')).toMatchObject({ denial: { code: 'IDEMPOTENCY_CONFLICT' } });
     expect((await call('b')).kind).toBe('done');
     expect(await reserve('b')).toMatchObject({ denial: { code: 'IDEMPOTENCY_CONFLICT' } });
+  }));
+
+test('BU2 where only others’ reservations are in the way it waits, holds nothing, and keeps its number; not for ever', () => {
+  const denial = {
+    code: 'BUDGET_EXCEEDED',
+    reason: 'others hold it',
+    hint: 'h',
+    details: {},
+    retryAfterMs: 1_000,
+  } as const;
+  let busy = 2;
+  const reservations: Script['reservations'] = {
+    reserveModel: () => Promise.resolve(busy-- > 0 ? { kind: 'denied', denial, waitMs: 30_000 } : { kind: 'reserved' }),
+  };
+  return withSession({ reservations, limit: { usdMicros: 1_000 } }, async ({ reserve, state, reserved }) => {
+    const waiting = reserve('a');
+    await expect.poll(() => reserved.length).toBeGreaterThan(0);
+    expect(await waiting).toMatchObject({ kind: 'reserved' });
+    expect(reserved.map(({ seq, call }) => [seq, call])).toEqual(Array(3).fill([1, 'model a']));
+    expect(await spentOf(state)).toEqual({ spent: 0, reserved: WORST });
+    busy = Infinity;
+    const before = await env.currentTimeMs();
+    expect(await reserve('b')).toMatchObject({
+      kind: 'denied',
+      denial: { code: 'BUDGET_EXCEEDED', retryAfterMs: 1_000 },
+    });
+    expect((await env.currentTimeMs()) - before).toBeLessThanOrEqual(RESERVE_WAIT_MS);
+    expect(await spentOf(state)).toEqual({ spent: 0, reserved: WORST });
+    busy = 0;
+    await reserve('c');
+    expect(reserved.at(-1)).toMatchObject({ seq: 3, entries: [{ kind: 'call.denied', seq: 2, call: 'model b' }] });
+  });
+});
+
+test('BU3 what is declared beyond the bytes is reserved with them, carried to both activities, and checked', () =>
+  withSession({ limit: { usdMicros: 1_000, tokens: 1_000 } }, async ({ reserve, settle, reserved, settled }) => {
+    const declared = { usdMicros: 100, tokens: 50 };
+    const granted = await reserve('a', { declared });
+    expect(granted).toMatchObject({ reserved: { usdMicros: WORST + 100 + 50, tokens: WORST + 50 } });
+    await settle('a');
+    expect([reserved[0]?.declared, settled[0]?.declared]).toEqual([declared, declared]);
+    for (const bad of [
+      null,
+      {},
+      { usdMicros: -1, tokens: 0 },
+      { usdMicros: 0, tokens: 0.5 },
+      { usdMicros: 1e13, tokens: 0 },
+    ])
+      await expect(reserve('bad', { declared: bad as never })).rejects.toThrow();
   }));
 
 test('BU4 a model without a price is refused; a price that rose is read anew, once', () => {

@@ -81,14 +81,13 @@ describe('P4 signed commands', () => {
 });
 
 describe('BU6 a run’s top-up', () => {
-  const topUp = (data: object, budget?: { limit: object; child?: true }) =>
-    verifyCommand(deps, {
-      v: 1,
-      run,
-      entries: [],
-      envelope: signed(command({ data: data as never })),
-      ...(budget ? { budget } : {}),
-    });
+  /** Of a run of its own: how many refusals a run records is bounded. */
+  const topUp = async (data: object, budget: { limit: object; child?: true }) => {
+    const own = await openRun(fresh.db);
+    const envelope = signed(command({ target: runTarget(own), data: data as never }));
+    return { own, answer: await verifyCommand(deps, { v: 1, run: own, entries: [], envelope, budget }) };
+  };
+  const limit = { usdMicros: 5 };
 
   test.each([
     ['zero', { usdMicros: 0 }, /above 0/],
@@ -99,20 +98,19 @@ describe('BU6 a run’s top-up', () => {
     ['nothing', {}, /names no/],
     ['a unit without limit', { tokens: 5 }, /no limit of tokens/],
     ['more than can be counted', { usdMicros: Number.MAX_SAFE_INTEGER }, /counted/],
-  ])('that is none is refused and recorded: %s', async (_what, data, reason) => {
-    const refused = await topUp(data, { limit: { usdMicros: 5 } });
-    expect(refused).toMatchObject({ kind: 'rejected', reason: expect.stringMatching(reason) as string });
-    const last = (await entries(fresh.db, run)).at(-1);
-    expect(last).toMatchObject({
-      kind: 'command.invalid',
-      body: { data: { reason: expect.stringMatching(reason) as string } },
-    });
-    expect(await topUp({ usdMicros: 5 }, { limit: { usdMicros: 5 } })).toMatchObject({ kind: 'accepted' });
+  ])('that is none is refused and recorded: %s', async (_what, data, why) => {
+    const reason = expect.stringMatching(why) as string;
+    const { own, answer } = await topUp(data, { limit });
+    expect(answer).toMatchObject({ kind: 'rejected', reason });
+    expect((await entries(fresh.db, own)).map((e) => [e.kind, e.body.data])).toMatchObject([
+      ['command.invalid', { reason }],
+    ]);
+    expect((await topUp({ usdMicros: 5 }, { limit })).answer).toMatchObject({ kind: 'accepted' });
   });
 
   test('BU7 of a child is refused: its parent has the budget', async () => {
-    const child = await topUp({ usdMicros: 5 }, { limit: { usdMicros: 5 }, child: true });
-    expect(child).toMatchObject({ kind: 'rejected', reason: expect.stringContaining('parent') as string });
+    const { answer } = await topUp({ usdMicros: 5 }, { limit, child: true });
+    expect(answer).toMatchObject({ kind: 'rejected', reason: expect.stringContaining('parent') as string });
   });
 });
 

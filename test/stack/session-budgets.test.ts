@@ -116,8 +116,8 @@ test('BU3 BU5 the cap is lowered to what is left; without usage the reservation 
   expect(granted.reserved.tokens).toBe(10_500);
   for (const inputTokens of [-1, 0.5, NaN, 1e12, undefined]) {
     const usage = { ...NONE, inputTokens: inputTokens as number };
-    await expect(s.settle(granted.callId, { kind: 'used', usage })).rejects.toMatchObject({
-      code: 'ARGUMENTS_INVALID',
+    expect(await s.settle(granted.callId, { kind: 'used', usage })).toMatchObject({
+      denial: { code: 'ARGUMENTS_INVALID' },
     });
   }
   expect(await s.settle(granted.callId, { kind: 'unknown' })).toMatchObject({

@@ -58,6 +58,16 @@ export function accountId({ tenant, scope, value }: AccountRef): string {
   return JSON.stringify([tenant, scope, value]);
 }
 
+/** The account that an id stands for ({@link accountId}); undefined for what is no id. */
+export function accountOfId(id: string): AccountRef | undefined {
+  try {
+    const [tenant, scope, value] = JSON.parse(id) as [string, AccountScope, string];
+    return { tenant, scope, value };
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * An account as people write it: `tenant:acme`, `user:alice`, `agent:desk`, `label:search`.
  *

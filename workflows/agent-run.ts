@@ -8,6 +8,7 @@ import {
 } from '@temporalio/workflow';
 import type { ModelToolCall, OpenedModel, Refused, ToolResultRef } from '../activities/types.ts';
 import type { Amount, CallResult, RunResult } from '../governance/call.ts';
+import { accountOfId } from '../governance/account.ts';
 import { ZERO } from '../governance/budget.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
@@ -232,9 +233,11 @@ function accountExhausted(
       ...partialResult(`A budget of this run is used up: ${denial.reason}.`, loop.progress),
     };
   }
-  const { scope, value, neededMicros } = denial.details;
-  const needed: Amount = { ...ZERO, usdMicros: Number(neededMicros) };
-  if (loop.announced !== account.id) governor.announceExhausted(needed, `${String(scope)}:${String(value)}`);
+  const { neededMicros, unit, needed: count } = denial.details;
+  // the details name tokens or calls where these ran out, and nothing but money else
+  const counted = unit === 'tokens' || unit === 'calls';
+  const needed: Amount = { ...ZERO, ...(counted ? { [unit]: Number(count) } : { usdMicros: Number(neededMicros) }) };
+  if (loop.announced !== account.id) governor.announceExhausted(needed, accountOfId(account.id));
   at.loop = { ...loop, announced: account.id, paused: { needed, limit: '', account } };
   return null;
 }

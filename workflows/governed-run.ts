@@ -13,6 +13,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { NotifyInput, Notices, RunInput } from '../activities/types.ts';
+import { accountTarget, type AccountRef } from '../governance/account.ts';
 import type { Amount } from '../governance/call.ts';
 import type { JsonObject } from '../governance/json.ts';
 import { ACCOUNT_RECHECK_MS, CONTINUE_AS_NEW_EVENTS } from '../governance/limits.ts';
@@ -97,12 +98,17 @@ export class GovernedRun {
     return CancellationScope.current().consideredCancelled;
   }
 
-  /** The run's budget is out, or an account's: says so once. */
-  announceExhausted(needed: Amount, account?: string): void {
-    const data = { needed: needed as unknown as JsonObject, ...(account === undefined ? {} : { account }) };
+  /** The run's budget is out, or an account's: says so once, with the command that mends it. */
+  announceExhausted(needed: Amount, account?: AccountRef): void {
+    const target = account === undefined ? undefined : accountTarget(account);
+    const data = {
+      needed: needed as unknown as JsonObject,
+      ...(target === undefined ? {} : { account: target }),
+    };
     this.state = step.addEntry(this.state, { kind: 'budget.exhausted', atMs: Date.now(), data });
-    const whose = account === undefined ? "The run's budget" : `The budget of ${account}`;
-    const how = `actguard topup ${account ?? this.state.run} --usd 0.25`;
+    const whose = target === undefined ? "The run's budget" : `The budget of ${target}`;
+    const where = account && account.scope !== 'tenant' ? ` --tenant ${account.tenant}` : '';
+    const how = `actguard topup ${target ?? this.state.run}${where} ${amountFlags(needed)}`;
     this.notify('budget', null, `${whose} is used up. Top it up: ${how}`);
   }
 
@@ -283,4 +289,9 @@ export function checkReadable(result: unknown): void {
     type: 'BACKEND_UNAVAILABLE',
     nonRetryable: true,
   });
+}
+
+/** What a top-up names at least: dollars are only an example, as what is needed next is rarely all that is needed. */
+function amountFlags({ tokens, calls }: Amount): string {
+  return tokens > 0 ? `--tokens ${tokens}` : calls > 0 ? `--calls ${calls}` : '--usd 0.25';
 }

@@ -44,6 +44,8 @@ export interface World {
   readonly records: RecordInput[];
   readonly ended: { approvalId: string; outcome: string }[];
   readonly notified: string[];
+  /** What was said in them. */
+  readonly texts: string[];
 }
 
 export const TOOL: ToolSummary = {
@@ -100,7 +102,7 @@ export async function withScript<T>(
   ) => Promise<T>,
 ): Promise<T> {
   const taskQueue = randomUUID();
-  const world: World = { models: [], calls: [], records: [], ended: [], notified: [] };
+  const world: World = { models: [], calls: [], records: [], ended: [], notified: [], texts: [] };
   bundle ??= makeBundle();
   const worker = await Worker.create({
     dataConverter: { payloadConverterPath },
@@ -188,6 +190,7 @@ function activitiesOf(script: Script, world: World): Activities & ReservationAct
     },
     notify: async (input) => {
       world.notified.push(input.what);
+      world.texts.push(input.text);
     },
   };
 }

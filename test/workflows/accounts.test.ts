@@ -12,12 +12,13 @@ beforeEach(async () => {
 });
 afterEach(() => env?.teardown());
 
-const details = { scope: 'tenant', value: 'acme', neededMicros: 5 };
+const details = { scope: 'user', neededMicros: 5 };
+const ACCOUNT = JSON.stringify(['acme', 'user', 'alice']);
 const denial = { code: 'BUDGET_EXCEEDED', reason: 'no more', hint: 'wait', details } as const;
 /** Others hold what is needed. */
 const held: Refused = { kind: 'denied', denial, waitMs: 30_000 };
 /** Nothing is left for good. */
-const out = (resetAtMs: number | null): Refused => ({ kind: 'denied', denial, account: { id: 'a', resetAtMs } });
+const out = (resetAtMs: number | null): Refused => ({ kind: 'denied', denial, account: { id: ACCOUNT, resetAtMs } });
 
 type Handle = Awaited<ReturnType<Parameters<Parameters<typeof withScript>[2]>[1]>>;
 async function shows(handle: Handle, holds: (state: RunState) => boolean): Promise<RunState> {
@@ -68,7 +69,24 @@ test('BU6 an agent whose tenant has nothing left pauses with what it needs, and 
     expect(world.notified).toEqual(['budget']);
     await handle.signal(budgetChangedSignal);
     expect(await handle.result()).toMatchObject({ status: 'answered', text: 'went on' });
-    expect(world.records.flatMap((r) => r.entries).map((e) => e.kind)).toContain('budget.exhausted');
+    const announced = world.records.flatMap((r) => r.entries).filter((e) => e.kind === 'budget.exhausted');
+    expect(announced.map((e) => e.data)).toEqual([
+      { needed: { usdMicros: 5, tokens: 0, calls: 0 }, account: 'user:alice' },
+    ]);
+    expect(world.texts.join()).toContain('topup user:alice --tenant acme --usd');
+  });
+});
+
+test('BU6 tokens that an account lacks are what the pause asks for', async () => {
+  const short = { ...denial, details: { scope: 'user', neededMicros: 0, unit: 'tokens', needed: 70 } } as const;
+  const refused: Refused = { kind: 'denied', denial: short, account: { id: ACCOUNT, resetAtMs: null } };
+  await withScript(env, { model: (_input, n) => (n === 1 ? refused : says('went on')) }, async (world, start) => {
+    const handle = await start();
+    const paused = await shows(handle, (state) => state.status === 'exhausted');
+    expect(paused.needed).toEqual({ usdMicros: 0, tokens: 70, calls: 0 });
+    await handle.signal(budgetChangedSignal);
+    await handle.result();
+    expect(world.texts.join()).toContain('topup user:alice --tenant acme --tokens 70');
   });
 });
 

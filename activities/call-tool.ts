@@ -4,6 +4,7 @@
  * try again (the database is away, the tool's own retries, a claim that is still held).
  */
 import { randomUUID } from 'node:crypto';
+import type { Agent } from '../define/types.ts';
 import { deny, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type Denial } from '../governance/errors.ts';
@@ -14,6 +15,7 @@ import { loadGrantedApproval, type GrantedApproval } from './approvals.ts';
 import { recordedDecision } from './decision-record.ts';
 import { callEntry, committed, deniedEntry, workflowEntryRows, type CallFrame } from './call-entries.ts';
 import { claim, type ClaimRequest } from './claim.ts';
+import { nowOf } from './clock.ts';
 import { credentialNames, resolveCredentials, type Credential } from './credentials.ts';
 import { checkFacts, checkRules, decidePolicy, parseArguments } from './decide.ts';
 import { effectKey, memoryOf, rateOf } from './effect-key.ts';
@@ -114,14 +116,14 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
       }),
     );
   }
-  const nowMs = Date.now();
+  const nowMs = nowOf(deps);
   // while an ask waits, the facts it was made with count until it expires (FA5)
   const facts = approval ? approval.facts : input.facts;
   const provers = (kind: string): readonly string[] => shared.provers(kind).filter((name) => name in grant.tools);
   const missing = checkFacts(tool, args, facts, nowMs, provers);
   if (missing) return refuse(missing);
   // frozen while an ask waits, like the facts
-  const provenance = approval?.provenance ?? (await provenanceOf(shared, grant, input.run, tool, args, facts));
+  const provenance = approval?.provenance ?? (await provenanceOf(shared, grant, input.run, tool, args, facts, nowMs));
   const prepared: Prepared = { ...unjudged, provenance };
   // a destination that is denied comes before the rules; it is the policies that say so (PV4)
   const broken = checkRules(tool, args);
@@ -130,6 +132,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   const question: PolicyRequest = {
     principal: grant.principal,
     groups: grant.groups ?? [],
+    attributes: grant.attributes ?? {},
     run: input.run,
     tool: tool.manifest,
     args,
@@ -137,6 +140,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     provenance,
     left: input.left,
     callsSoFar: input.seq - 1,
+    ...modelOf(deps.config.agents, grant.principal.agent),
     nowMs,
     openedAtMs: grant.openedAtMs,
     approved: approval ? approvedGates(approval, policy.gate.bind(policy)) : [],
@@ -205,6 +209,11 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   });
   if (answer.kind === 'claimed') return runClaimed(shared, prepared, answer, credentials, claimAskedAt, info, input);
   return (await answerOf(shared, prepared, answer, refuse, decided)) ?? unreachable(answer);
+}
+
+function modelOf(agents: readonly Agent[], name: string): { readonly model?: string } {
+  const model = agents.find((agent) => agent.name === name)?.model;
+  return model ? { model } : {};
 }
 
 /** Gates that a yes counts for: those whose text is the same in the active set. */

@@ -3,7 +3,7 @@ import type { SecretOwner } from '../define/secret-types.ts';
 import type { Config } from '../define/types.ts';
 import type { Fact, LiveFact, Limit, Principal } from '../governance/call.ts';
 import type { Decision } from '../governance/decision.ts';
-import type { Json } from '../governance/json.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
 import type { Provenance } from '../governance/provenance.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
@@ -31,6 +31,8 @@ export interface PolicyRequest {
   readonly principal: Principal;
   /** Groups of the user in its tenant; absent: none. */
   readonly groups?: readonly string[];
+  /** What the deployment knows of the user (`users` of the configuration); absent: nothing. */
+  readonly attributes?: JsonObject;
   readonly run: string;
   readonly tool: ToolManifest;
   /** Canonical arguments: the parse of what was asked for. */
@@ -40,6 +42,8 @@ export interface PolicyRequest {
   readonly provenance?: Provenance;
   readonly left: Limit;
   readonly callsSoFar: number;
+  /** The model that the agent thinks with, where the configuration names it. */
+  readonly model?: string;
   readonly nowMs: number;
   /** When the run was opened; absent: now. */
   readonly openedAtMs?: number;
@@ -99,6 +103,8 @@ export interface Deps {
   readonly config: Config;
   /** The set that decides in a tenant now. */
   readonly policy: (tenant: string) => PolicyEngine;
+  /** The database's time (clock.ts); absent: this process's clock. */
+  readonly now?: () => number;
   /** Absent: `policy` never changes. */
   readonly policySets?: PolicyStore;
   readonly secrets: SecretSource;

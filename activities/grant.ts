@@ -4,6 +4,7 @@
  */
 import { ActGuardError } from '../governance/errors.ts';
 import type { Limit, Principal } from '../governance/call.ts';
+import type { JsonObject } from '../governance/json.ts';
 import type { Database } from './deps.ts';
 
 /** Grants of this many runs are kept in memory; they never change. */
@@ -23,6 +24,8 @@ export interface Grant {
   readonly input: string;
   /** Groups of the user when the run was opened: its roles in the directory. */
   readonly groups?: readonly string[];
+  /** What the deployment knew of the user when the run was opened (`users` of the configuration). */
+  readonly attributes?: JsonObject;
   /** 16 bytes, hex: hashes of what this run has seen are unlike those of another. */
   readonly salt?: string;
 }

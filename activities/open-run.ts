@@ -14,11 +14,13 @@ import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES, MAX_USER_GROUPS } from '../govern
 import { accountSeeds } from './accounts.ts';
 import { openedModel } from './call-model.ts';
 import { committed, newSalt } from './call-entries.ts';
+import { nowOf } from './clock.ts';
 import type { CallShared } from './prepared.ts';
 import type { Grant } from './grant.ts';
 import { rowsOfRequest } from './provenance.ts';
 import { pgJson } from './pg-json.ts';
 import type { OpenedModel, OpenRunInput, OpenRunResult } from './types.ts';
+import { attributesOf } from './user-attributes.ts';
 
 export interface OpenInfo {
   readonly workflowId: string;
@@ -39,7 +41,9 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
   }
   const problem = checkRequest(agent, input, deps.config.runLimit);
   if (problem) return denied(problem);
-  const nowMs = Date.now();
+  const known = await attributesOf(deps.config.users, input.principal);
+  if ('code' in known) return denied(known);
+  const nowMs = nowOf(deps);
   const limit: Limit = { ...deps.config.runLimit, ...(input.budget ?? {}) };
   let model: OpenedModel | null = null;
   if (input.mode === 'agent') {
@@ -64,6 +68,7 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
     limit,
     tools: Object.fromEntries(agent.tools.map((t) => [t.name, t.manifest.digest])),
     input: input.input,
+    ...known,
     salt: newSalt(),
   };
   const stored = await store(shared, input, info, grant, nowMs);

@@ -4,6 +4,8 @@
  */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import type { Node, Pair } from 'yaml';
+import type { Fact } from '../governance/call.ts';
+import { parseDuration } from '../governance/duration.ts';
 import type { Problem } from '../governance/errors.ts';
 import { MAX_POLICY_CASES, MAX_POLICY_FILE_BYTES } from '../governance/limits.ts';
 import type { PolicyFile } from './policy-check.ts';
@@ -25,7 +27,15 @@ export interface PolicyCase {
   readonly tenant: string;
   /** undefined: the first agent of the configuration. */
   readonly agent: string | undefined;
-  readonly facts: readonly { readonly kind: string; readonly value: string }[];
+  readonly groups: readonly string[];
+  /** What is known of the user; its line. */
+  readonly attributes: unknown;
+  readonly attributesLine: number;
+  /** The user's request, and what the run has read that nobody vouches for: destinations are judged by them, without either not. */
+  readonly input: string | undefined;
+  readonly seen: readonly string[];
+  readonly runAgeMs: number;
+  readonly facts: readonly (Fact & { readonly ageMs: number })[];
   readonly approved: readonly string[];
   /** Dollars, tokens, calls; absent: not limited. */
   readonly left: { readonly usd?: number; readonly tokens?: number; readonly calls?: number };
@@ -45,6 +55,11 @@ const FIELDS = [
   'user',
   'tenant',
   'agent',
+  'groups',
+  'attributes',
+  'input',
+  'seen',
+  'runAge',
   'facts',
   'approved',
   'left',
@@ -121,6 +136,7 @@ class Reader {
       return value === undefined ? undefined : this.#list(value, field).map((item) => this.#text(item, field));
     };
     const args = fields.get('args');
+    const attributes = fields.get('attributes');
     const left = fields.get('left');
     const found: PolicyCase = {
       file: this.#file,
@@ -132,6 +148,12 @@ class Reader {
       user: text('user', 'alice'),
       tenant: text('tenant', 'acme'),
       agent: fields.has('agent') ? text('agent') : undefined,
+      groups: list('groups') ?? [],
+      attributes: attributes === undefined ? {} : this.#plain(attributes),
+      attributesLine: this.#lines.linePos(attributes === undefined ? at : offsetOf(attributes)).line,
+      input: fields.has('input') ? text('input') : undefined,
+      seen: list('seen') ?? [],
+      runAgeMs: this.#duration(fields.get('runAge'), 'runAge'),
       facts: this.#facts(fields.get('facts')),
       approved: list('approved') ?? [],
       left: left === undefined ? {} : this.#left(left),
@@ -177,10 +199,15 @@ class Reader {
   #facts(node: Node | undefined): PolicyCase['facts'] {
     if (node === undefined) return [];
     return this.#list(node, 'facts').map((item) => {
-      const fields = this.#fields(item, ['kind', 'value'], 'a fact');
-      const [kind, value] = [fields?.get('kind'), fields?.get('value')];
+      const fields = this.#fields(item, ['kind', 'value', 'age', 'untrusted'], 'a fact');
+      const [kind, value, untrusted] = [fields?.get('kind'), fields?.get('value'), fields?.get('untrusted')];
       if (fields && (!kind || !value)) this.refuse(offsetOf(item), 'a fact has a kind and a value');
-      return { kind: kind ? this.#text(kind, 'kind') : '', value: value ? this.#text(value, 'value') : '' };
+      return {
+        kind: kind ? this.#text(kind, 'kind') : '',
+        value: value ? this.#text(value, 'value') : '',
+        ageMs: this.#duration(fields?.get('age'), 'age'),
+        ...(untrusted && this.#flag(untrusted, 'untrusted') ? { untrusted: true } : {}),
+      };
     });
   }
 
@@ -188,6 +215,20 @@ class Reader {
     const units = ['usd', 'tokens', 'calls'] as const;
     const fields = this.#fields(node, units, 'what is left');
     return Object.fromEntries([...(fields ?? [])].map(([unit, value]) => [unit, this.#number(value, unit)]));
+  }
+
+  #flag(node: Node, field: string): boolean {
+    if (isScalar(node) && typeof node.value === 'boolean') return node.value;
+    return this.refuse(offsetOf(node), `\`${field}\` is neither true nor false`) ?? false;
+  }
+
+  #duration(node: Node | undefined, field: string): number {
+    if (node === undefined) return 0;
+    try {
+      return parseDuration(this.#text(node, field));
+    } catch {
+      return this.refuse(offsetOf(node), `\`${field}\` is no duration`, 'write it as `90s`, `10m`, `2h`') ?? 0;
+    }
   }
 
   #time(node: Node | undefined): number {

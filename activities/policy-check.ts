@@ -2,6 +2,7 @@
 import { checkParseSchema, policyToJson, validate } from '@cedar-policy/cedar-wasm/nodejs';
 import type { DetailedError, SchemaJson } from '@cedar-policy/cedar-wasm/nodejs';
 import type { Problem } from '../governance/errors.ts';
+import type { JsonObject } from '../governance/json.ts';
 import { MAX_POLICIES, MAX_POLICY_FILE_BYTES, MAX_POLICY_FILES } from '../governance/limits.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import { fromByteOffset, placeOf, problemAt } from './policy-excerpt.ts';
@@ -28,6 +29,8 @@ export interface PolicySources {
   readonly tools: readonly ToolManifest[];
   /** Names of the configured agents. */
   readonly agents: readonly string[];
+  /** JSON Schema of what is known about users; absent: nothing. */
+  readonly users?: JsonObject;
 }
 
 /** A set without a problem. */
@@ -46,6 +49,7 @@ export function checkPolicies({
   files,
   tools,
   agents,
+  users,
 }: PolicySources): CheckedPolicies | { readonly problems: readonly Problem[] } {
   const problems: Problem[] = [...checkFiles(files), ...checkTools(tools)];
   const texts = new Map(files.map(({ name, text }) => [name, normaliseText(text)]));
@@ -65,7 +69,7 @@ export function checkPolicies({
   const builtin = problems.length === 0 ? builtinPolicies(tools) : [];
   const gates = [...policies, ...builtin].filter(({ gate }) => gate).map(({ id }) => id);
   const models = policies.some(namesModels);
-  const world = policyWorld(models ? [...tools, MODEL_CALL] : tools, agents, [...new Set(gates)]);
+  const world = policyWorld(models ? [...tools, MODEL_CALL] : tools, agents, [...new Set(gates)], users);
   const schema = cedarSchema(world);
   if (problems.length === 0) problems.push(...checkSchema(schema));
   for (const policy of problems.length === 0 ? policies : []) {

@@ -1,8 +1,10 @@
 /** Loads a policy set: from texts, or from a deployment's folder of `*.cedar` files. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Config } from '../define/types.ts';
 import { throwIfProblems } from '../governance/errors.ts';
 import type { Problem } from '../governance/errors.ts';
+import type { JsonObject } from '../governance/json.ts';
 import { MAX_POLICY_FILE_BYTES } from '../governance/limits.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import { checkPolicies, noPolicies } from './policy-check.ts';
@@ -33,8 +35,22 @@ export function loadPolicyDirectory(
   directory: string,
   tools: readonly ToolManifest[],
   agents: readonly string[],
+  users?: JsonObject,
 ): LoadedPolicies {
-  return loadPolicies({ files: readPolicyDirectory(directory), tools, agents });
+  return loadPolicies({ files: readPolicyDirectory(directory), tools, agents, ...(users ? { users } : {}) });
+}
+
+/** What a configuration has that policies may talk about. */
+export function policySources({
+  tools,
+  agents,
+  users,
+}: Pick<Config, 'tools' | 'agents' | 'users'>): Omit<PolicySources, 'files'> {
+  return {
+    tools: tools.map((tool) => tool.manifest),
+    agents: agents.map((agent) => agent.name),
+    ...(users === null ? {} : { users: users.json }),
+  };
 }
 
 /** The files of such a folder, unchecked. @throws CONFIG_INVALID when it is missing, cannot be read or holds none */

@@ -8,6 +8,7 @@ import { deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 import type { ToolManifest } from '../governance/tool.ts';
+import { nowOf } from './clock.ts';
 import { decidePolicy } from './decide.ts';
 import { recordedDecision, shadowed } from './decision-record.ts';
 import type { Deps, PolicyEngine, PolicyRequest } from './deps.ts';
@@ -83,14 +84,14 @@ export interface DecidedModel {
 
 /** The word of the policies on a model call, and of a shadow set beside it. */
 export function decideModel(
-  { policySets }: Pick<Deps, 'policySets'>,
+  deps: Pick<Deps, 'policySets' | 'now'>,
   policy: PolicyEngine,
   grant: Grant,
   asked: ModelQuestion,
 ): DecidedModel {
-  const found = policySets?.shadow(grant.principal.tenant);
+  const found = deps.policySets?.shadow(grant.principal.tenant);
   const shadow = found?.judgesModels === true ? found : undefined;
-  const question = questionOf(grant, asked);
+  const question = questionOf(grant, asked, nowOf(deps));
   if (policy.judgesModels !== true) {
     return { denial: null, data: shadow ? { shadow: shadowed(shadow, question) } : {}, content: null };
   }
@@ -106,10 +107,11 @@ export function decideModel(
   };
 }
 
-function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQuestion): PolicyRequest {
+function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQuestion, nowMs: number): PolicyRequest {
   return {
     principal: grant.principal,
     groups: grant.groups ?? [],
+    attributes: grant.attributes ?? {},
     run,
     tool: MODEL_CALL,
     args: {
@@ -122,7 +124,7 @@ function questionOf(grant: Grant, { run, seq, model, turn, reserved }: ModelQues
     facts: [],
     left: {},
     callsSoFar: Math.max(0, seq - 1),
-    nowMs: Date.now(),
+    nowMs,
     openedAtMs: grant.openedAtMs,
     approved: [],
   };

@@ -7,6 +7,7 @@ import { entitiesIn, pathOf, textsOf, walk } from './policy-ast.ts';
 import type { Path } from './policy-ast.ts';
 import { suggestion } from './policy-excerpt.ts';
 import type { Field } from './policy-fields.ts';
+import { MAX_POLICY_PATTERN_CHARS } from '../governance/limits.ts';
 import { at, clauseRanges, headToken, tokenIn } from './policy-gates.ts';
 import type { Clause } from './policy-gates.ts';
 import { ACTION_GROUPS } from './policy-schema.ts';
@@ -26,7 +27,9 @@ export function checkNames(piece: Piece, json: PolicyJson, world: PolicyWorld): 
           ? checkHas(node.body as HasBody, tools)
           : node.op === '==' || node.op === '!=' || node.op === 'contains'
             ? checkTexts(node.body as Sides, tools)
-            : null;
+            : node.op === 'like'
+              ? checkPattern(node.body as PatternBody)
+              : null;
       if (found) findings.push(place(piece, clause, found));
     });
   });
@@ -51,6 +54,10 @@ interface Sides {
   readonly left: Expr;
   readonly right: Expr;
 }
+interface PatternBody {
+  /** Characters and wildcards in order, as Cedar's JSON has them. */
+  readonly pattern: readonly unknown[];
+}
 interface Found {
   readonly word: string;
   readonly problem: string;
@@ -59,6 +66,22 @@ interface Found {
 
 function place(piece: Piece, clause: Clause | undefined, { word, problem, fix }: Found): Finding {
   return at(piece, tokenIn(piece, clause, word), problem, fix);
+}
+
+/** Matching takes steps by the pattern's length times the text's: a pattern of bounded length cannot hold a worker up. */
+function checkPattern({ pattern }: PatternBody): Found | null {
+  const chars = pattern.reduce((sum: number, part) => sum + literalOf(part).length, 0);
+  if (chars <= MAX_POLICY_PATTERN_CHARS) return null;
+  return {
+    word: 'like',
+    problem: `a pattern of ${chars} characters`,
+    fix: `write at most ${MAX_POLICY_PATTERN_CHARS}: what is longer is no pattern of something that agents may say`,
+  };
+}
+
+function literalOf(part: unknown): string {
+  const text = (part as { readonly Literal?: unknown } | null)?.Literal;
+  return typeof text === 'string' ? text : '*';
 }
 
 function unknownTools(piece: Piece, json: PolicyJson, world: PolicyWorld): Finding[] {
@@ -96,7 +119,6 @@ function checkHas({ left, attr }: HasBody, tools: readonly ToolFields[]): Found 
 
 /** Names that a record has in at least one of the tools; null where a path leads to no record. */
 function namesAt(path: Path, tools: readonly ToolFields[]): { visible: string[]; leftOut: Map<string, string> } | null {
-  if (path.of === 'principal' && path.names.length === 0) return { visible: [], leftOut: new Map() };
   const records = fieldsAt(path, tools).filter((field) => field.kind === 'record');
   if (records.length === 0) return null;
   return {
@@ -125,8 +147,9 @@ function checkTexts({ left, right }: Sides, tools: readonly ToolFields[]): Found
 
 function fieldsAt(path: Path, tools: readonly ToolFields[]): Field[] {
   const found: Field[] = [];
-  for (const { context, resource } of tools) {
-    let field: Field | undefined = path.of === 'context' ? context : path.of === 'resource' ? resource : undefined;
+  for (const { context, resource, principal } of tools) {
+    const roots: { readonly [name: string]: Field } = { context, resource, principal };
+    let field: Field | undefined = Object.hasOwn(roots, path.of) ? roots[path.of] : undefined;
     for (const name of path.names) field = field?.kind === 'record' ? field.attributes.get(name)?.field : undefined;
     if (field) found.push(field);
   }

@@ -48,7 +48,7 @@ export function cedarRequest(world: PolicyWorld, request: PolicyRequest, approve
     resource,
     context: contextOf(fields, request, approved),
     entities: [
-      { uid: principal, attrs: {}, parents: [tenantId, ...groups] },
+      { uid: principal, attrs: userAttributes(world, request), parents: [tenantId, ...groups] },
       ...[tenantId, ...groups].map((uid) => ({ uid, attrs: {}, parents: [] })),
       {
         uid: resource,
@@ -59,6 +59,10 @@ export function cedarRequest(world: PolicyWorld, request: PolicyRequest, approve
       ...ACTION_GROUPS.map((id) => ({ uid: { type: 'Action', id }, attrs: {}, parents: [] })),
     ],
   };
+}
+
+function userAttributes(world: PolicyWorld, { attributes = {} }: PolicyRequest): Record<string, CedarValueJson> {
+  return recordValue(world.user, attributes, 'principal') as Record<string, CedarValueJson>;
 }
 
 function contextOf(fields: ToolFields, request: PolicyRequest, approved: readonly string[]): Context {
@@ -87,6 +91,7 @@ function contextOf(fields: ToolFields, request: PolicyRequest, approved: readonl
     effect: fields.tool.effect,
     reach: fields.tool.reach,
     run: request.run,
+    ...(request.model === undefined ? {} : { model: request.model }),
   };
   return recordValue(fields.context, context, '') as Context;
 }

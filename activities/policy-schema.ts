@@ -19,27 +19,33 @@ export interface ToolFields {
   readonly context: RecordField;
   /** `resource`. */
   readonly resource: RecordField;
+  /** `principal`. */
+  readonly principal: RecordField;
 }
 
 /** Names that the generated schema knows. */
 export interface PolicyWorld {
   readonly tools: ReadonlyMap<string, ToolFields>;
   readonly agents: readonly string[];
+  /** What is known about users. */
+  readonly user: RecordField;
   /** Gates of the set, in order of appearance. */
   readonly gates: readonly string[];
 }
 
-/** The world of a set of tools, agents and gates. */
+/** The world of a set of tools, agents and gates. `users`: JSON Schema of what is known about users. */
 export function policyWorld(
   tools: readonly ToolManifest[],
   agents: readonly string[],
   gates: readonly string[],
+  users: JsonObject = {},
 ): PolicyWorld {
-  const entries = tools.map(
-    (tool) =>
-      [tool.name, { tool, context: contextField(tool, gates.length > 0), resource: resourceField(tool) }] as const,
-  );
-  return { tools: new Map(entries), agents: [...new Set(agents)], gates };
+  const user = argumentsField(users);
+  const entries = tools.map((tool) => {
+    const context = contextField(tool, gates.length > 0);
+    return [tool.name, { tool, context, resource: resourceField(tool), principal: user }] as const;
+  });
+  return { tools: new Map(entries), agents: [...new Set(agents)], user, gates };
 }
 
 /** Cedar's JSON schema of a world. Types that list their members (Agent, Gate) refuse every other name. */
@@ -58,7 +64,7 @@ export function cedarSchema(world: PolicyWorld): SchemaJson<string> {
       entityTypes: {
         Tenant: {},
         Group: {},
-        User: { memberOfTypes: ['Group', 'Tenant'] },
+        User: { memberOfTypes: ['Group', 'Tenant'], shape: cedarType(world.user) },
         Agent: agent === undefined ? {} : { enum: [agent, ...agents] },
         Tool: { shape: cedarType(toolShape([...world.tools.values()])) },
         ...(gate === undefined ? {} : { Gate: { enum: [gate, ...gates] } }),
@@ -77,7 +83,7 @@ const REACH: Field = { kind: 'string', values: ['internal', 'external'] };
 
 /** Attributes of a call's context. Money left is in whole cents, rounded down; absent: not limited. */
 function contextField(tool: ToolManifest, gated: boolean): RecordField {
-  return record({
+  const always = record({
     args: argumentsField(tool.inputJsonSchema),
     facts: { kind: 'set', element: record({ kind: TEXT, value: TEXT }) },
     proofs: record(forEach(Object.keys(tool.requires), record({ ageMs: LONG, untrusted: BOOLEAN })), false),
@@ -94,6 +100,9 @@ function contextField(tool: ToolManifest, gated: boolean): RecordField {
     reach: REACH,
     run: TEXT,
   });
+  // a session's agent may be any model's
+  const model = { field: TEXT, required: false };
+  return { ...always, attributes: new Map([...always.attributes, ['model', model]]) };
 }
 
 /** Where the arguments came from: the gate's verdict, the worst of all, and of each argument that is judged. */

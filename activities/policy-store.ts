@@ -8,9 +8,8 @@ import { ActGuardError, isActGuardError } from '../governance/errors.ts';
 import { EVERY_TENANT } from '../governance/freeze.ts';
 import { MAX_LOADED_POLICY_SETS, MAX_POLICY_SETS } from '../governance/limits.ts';
 import type { PolicyRole } from '../governance/policy-activation.ts';
-import type { ToolManifest } from '../governance/tool.ts';
 import type { Deps, PolicyEngine } from './deps.ts';
-import { checkPolicies, type CheckedPolicies, type PolicyFile } from './policy-check.ts';
+import { checkPolicies, type CheckedPolicies, type PolicyFile, type PolicySources } from './policy-check.ts';
 import { type ActivationEvidence, verifyActivation } from './policy-evidence.ts';
 import { pgJson } from './pg-json.ts';
 import { policyEngine, type LoadedPolicies } from './policy.ts';
@@ -31,7 +30,7 @@ interface Active {
 /** What decides, and the store it comes from. */
 export class PolicyStore {
   readonly #deps: Pick<Deps, 'db' | 'roots' | 'dev' | 'passkeys' | 'log'>;
-  readonly #world: { readonly tools: readonly ToolManifest[]; readonly agents: readonly string[] };
+  readonly #world: Omit<PolicySources, 'files'>;
   readonly #files: StoredSet;
   readonly #sets = new Map<string, StoredSet>();
   #epoch = -1;
@@ -41,7 +40,7 @@ export class PolicyStore {
   /** @param files what the worker's own folder holds, already loaded */
   constructor(
     deps: Pick<Deps, 'db' | 'roots' | 'dev' | 'passkeys' | 'log'>,
-    world: { readonly tools: readonly ToolManifest[]; readonly agents: readonly string[] },
+    world: Omit<PolicySources, 'files'>,
     files: readonly PolicyFile[],
   ) {
     this.#deps = deps;

@@ -19,6 +19,7 @@ import {
 import { retryLater } from './failures.ts';
 import { judge, type Verdict } from './judge.ts';
 import { commitWith } from './transaction.ts';
+import { nowOf } from './clock.ts';
 import type { OpenTransaction } from './deps.ts';
 import type { CallInfo, CallShared, Prepared } from './prepared.ts';
 import { outcomeProvenance } from './outcome-provenance.ts';
@@ -64,7 +65,7 @@ export async function finish(
     ? await persistently(info, () => freezeOverrun(shared.deps, prepared, verdict.spentMicros))
     : [];
   const traced = await persistently(info, () => outcomeProvenance(shared, prepared, verdict));
-  const { stored, entry } = outcomeEntry(prepared, claimed, finding, traced.facts);
+  const { stored, entry } = outcomeEntry(prepared, claimed, finding, traced.facts, nowOf(shared.deps));
   const outcome = outcomeOf(prepared, finding, verdict.state, stored);
   const request = { ...outcome, question, provenance: traced.rows, entries: [entry] };
   const open = finding.transaction ?? null;
@@ -163,12 +164,13 @@ function outcomeEntry(
   claimed: Claimed,
   { verdict, resolved, uses }: Finding,
   proved: readonly Fact[],
+  provedAtMs: number,
 ): { stored: StoredResult | null; entry: EntryRow } {
   const facts = proved.map((f) => ({ ...f, ttlMs: prepared.tool.manifest.facts.ttlMs }));
   const result: StoredResult | null = verdict.result && {
     ...verdict.result,
     facts: facts as unknown as Json,
-    provedAtMs: Date.now(),
+    provedAtMs,
   };
   const shown = result?.output === undefined ? { data: {}, content: null } : committed('output', result.output);
   const error =

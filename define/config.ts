@@ -9,12 +9,14 @@ import { checkPrices } from './config-prices.ts';
 import { checkNetwork } from './secret-place.ts';
 import { checkSecrets } from './secret-sources.ts';
 import { CONFIG } from './types.ts';
+import { checkUsers } from './users.ts';
 import type { Agent, Config, ConfigOptions, Tool } from './types.ts';
 
 const OPTIONS = [
   'tools',
   'agents',
   'policies',
+  'users',
   'budgets',
   'budgetWait',
   'providers',
@@ -49,6 +51,7 @@ export function defineConfig(options: ConfigOptions): Config {
     tools,
     agents,
     policies: checkPolicies(checks, given.policies),
+    users: checkUsers(checks, given.users),
     ...checkBudgets(checks, given.budgets, given.budgetWait),
     providers: checkProviders(checks, given.providers, agents),
     prices: checkPrices(checks, given.prices),

@@ -46,8 +46,7 @@ export function checkZod(checks: Checks, field: string, value: unknown): boolean
 }
 
 /** Checks an input schema; null when it cannot be used. */
-export function checkInputSchema(checks: Checks, value: unknown): InputSchema | null {
-  const field = 'inputSchema';
+export function checkInputSchema(checks: Checks, value: unknown, field = 'inputSchema'): InputSchema | null {
   if (!checkZod(checks, field, value)) return null;
   const def = (value as Schema)._zod.def;
   if (def.type !== 'object' || def.shape === undefined) {
@@ -147,15 +146,15 @@ export function outputFields(schema: unknown): readonly string[] | null {
  * Parses arguments: strict, and stable under a second parse. The result is the one form that counts from here on: the
  * plain value of its canonical text. Throws ARGUMENTS_INVALID.
  */
-export function inputParser(schema: z.ZodType): (value: unknown) => unknown {
+export function inputParser(schema: z.ZodType, what = 'the arguments'): (value: unknown) => unknown {
   return (value) => {
     const problem = checkPlainJson(value);
     if (problem !== null) throw new ActGuardError('ARGUMENTS_INVALID', problem);
-    const once = canonicalOf(parse(schema, value, 'ARGUMENTS_INVALID', 'the arguments do'), 'ARGUMENTS_INVALID');
+    const once = canonicalOf(parse(schema, value, 'ARGUMENTS_INVALID', `${what} do`), 'ARGUMENTS_INVALID');
     const form: unknown = JSON.parse(once);
-    const twice = parse(schema, form, 'ARGUMENTS_INVALID', 'the arguments, parsed a second time, do');
+    const twice = parse(schema, form, 'ARGUMENTS_INVALID', `${what}, parsed a second time, do`);
     if (canonicalOf(twice, 'ARGUMENTS_INVALID') !== once) {
-      throw new ActGuardError('ARGUMENTS_INVALID', 'the arguments change when they are parsed a second time', {
+      throw new ActGuardError('ARGUMENTS_INVALID', `${what} change when they are parsed a second time`, {
         hint: 'the schema of the tool must give the same value when its result is parsed again',
       });
     }

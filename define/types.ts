@@ -1,4 +1,5 @@
 /** What an engineer writes: the option types of `defineTool`, `defineAgent` and `defineConfig`, and what they become. */
+import type { UserOptions, Users } from './users.ts';
 import type { z } from 'zod';
 import type { Limit } from '../governance/call.ts';
 import type { FailureKind } from '../governance/errors.ts';
@@ -217,6 +218,8 @@ export interface ConfigOptions {
   readonly agents: readonly Agent[];
   /** Folder of `*.cedar` files, relative to the config file. */
   readonly policies: string;
+  /** What policies may know about users (`principal.department`), and where it is looked up when a run is opened. */
+  readonly users?: UserOptions;
   readonly budgets?: BudgetOptions;
   /** Longest pause of a call that waits because others' reservations are in the way; default 30 s. */
   readonly budgetWait?: Duration;
@@ -249,6 +252,7 @@ export interface Config {
   readonly tools: readonly Tool[];
   readonly agents: readonly Agent[];
   readonly policies: string;
+  readonly users: Users | null;
   readonly runLimit: Limit;
   readonly accounts: AccountDefaults;
   readonly budgetWaitMs: number;

@@ -221,6 +221,10 @@ export const MAX_POLICY_DEPTH = 32;
 export const MAX_POLICY_CHAIN = 64;
 /** Words and signs of one policy, for the same reason. */
 export const MAX_POLICY_TOKENS = 4_000;
+/** How long `users.find` of the configuration may take; opening a run waits for it. */
+export const USER_LOOKUP_MS = 10_000;
+/** One `like` pattern of a policy; arguments are up to 64 KB, and matching takes the product of both lengths. */
+export const MAX_POLICY_PATTERN_CHARS = 1_000;
 /** Freezes that may be set in a tenant within an hour without a signature: an incident needs a few, a flood fills the ledger. */
 export const MAX_UNSIGNED_FREEZES_PER_HOUR = 60;
 /** Cases of one file: more are another file. */

@@ -7,7 +7,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { Connection } from '@temporalio/client';
 import type { ConnectionOptions } from '@temporalio/client';
 import { codeVersion, schemaMarker } from '../activities/migrate.ts';
-import { loadPolicyDirectory } from '../activities/policy-load.ts';
+import { loadPolicies, policySources, readPolicyDirectory } from '../activities/policy-load.ts';
 import { databasePlace } from '../activities/postgres.ts';
 import { isActGuardError } from '../governance/errors.ts';
 import { findDevStack, STATE_DIRECTORY } from './dev-file.ts';
@@ -103,12 +103,7 @@ async function configuration(cwd: string, path?: string): Promise<{ finding: Fin
 function policies({ config, directory }: LoadedConfig): Finding {
   const folder = resolve(directory, config.policies);
   try {
-    const tools = config.tools.map((tool) => tool.manifest);
-    const { digest } = loadPolicyDirectory(
-      folder,
-      tools,
-      config.agents.map((agent) => agent.name),
-    );
+    const { digest } = loadPolicies({ files: readPolicyDirectory(folder), ...policySources(config) });
     return { name: 'policies', state: 'ok', detail: `${folder}: they load (${digest.slice(0, 12)})` };
   } catch (error) {
     return failed('policies', error, 'mend the policies: nothing is allowed until they load');

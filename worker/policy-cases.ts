@@ -2,15 +2,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readCases, type PolicyCase } from '../activities/policy-cases.ts';
-import { loadPolicyDirectory } from '../activities/policy-load.ts';
+import type { PolicyRequest } from '../activities/deps.ts';
+import { BUILTIN_PREFIX } from '../activities/policy-gates.ts';
+import { loadPolicies, readPolicyDirectory } from '../activities/policy-load.ts';
+import { MODEL_ACTION, MODEL_CALL } from '../activities/policy-models.ts';
 import type { LoadedPolicies } from '../activities/policy.ts';
-import type { Config } from '../define/types.ts';
+import type { Config, Tool } from '../define/types.ts';
 import { canonicalize } from '../governance/canonical.ts';
+import type { Decision } from '../governance/decision.ts';
 import { ActGuardError, type Problem, throwIfProblems } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { usdToMicros } from '../governance/money.ts';
 import { closest } from '../activities/policy-excerpt.ts';
 import { deployment, type PolicyPlace } from './policy.ts';
+import { TestProvenance } from './testing-provenance.ts';
 
 /** A case and what the policies said. */
 export interface CaseResult {
@@ -34,8 +39,8 @@ const CASES = /\.test\.ya?ml$/;
  * @throws CONFIG_INVALID: the config, the policies or a case are wrong (each with its line), or there is no case
  */
 export async function testPolicies(place: PolicyPlace): Promise<{ folder: string; results: readonly CaseResult[] }> {
-  const { folder, config, tools, agents } = await deployment(place);
-  const policies = loadPolicyDirectory(folder, tools, agents);
+  const { folder, config, sources } = await deployment(place);
+  const policies = loadPolicies({ files: readPolicyDirectory(folder), ...sources });
   const problems: Problem[] = [];
   const cases: PolicyCase[] = [];
   for (const name of readdirSync(folder).sort()) {
@@ -44,7 +49,11 @@ export async function testPolicies(place: PolicyPlace): Promise<{ folder: string
     problems.push(...read.problems);
     cases.push(...read.cases);
   }
-  const results = cases.flatMap((one) => decided(one, config, policies, problems) ?? []);
+  const results: CaseResult[] = [];
+  for (const one of cases) {
+    const result = await decided(one, config, policies, problems);
+    if (result) results.push(result);
+  }
   throwIfProblems(problems, 'the policy cases');
   if (results.length > 0) return { folder, results };
   throw new ActGuardError('CONFIG_INVALID', `no case in \`${folder}\``, {
@@ -52,12 +61,12 @@ export async function testPolicies(place: PolicyPlace): Promise<{ folder: string
   });
 }
 
-function decided(
+async function decided(
   one: PolicyCase,
   config: Config,
   policies: LoadedPolicies,
   problems: Problem[],
-): CaseResult | undefined {
+): Promise<CaseResult | undefined> {
   const refuse = (line: number, problem: string, known: readonly string[] = [], word = ''): undefined => {
     const near = closest(word, known);
     const fix = near === undefined ? {} : { fix: `did you mean \`${near}\`?` };
@@ -65,32 +74,71 @@ function decided(
     return undefined;
   };
   const tool = config.tools.find(({ name }) => name === one.tool);
-  if (!tool) return refuse(one.line, `unknown tool \`${one.tool}\``, config.tools.map(({ name }) => name), one.tool); // prettier-ignore
-  const ids = policies.policies.map(({ id }) => id);
-  const gates = policies.policies.flatMap(({ id, gate }) => (gate ? [id] : []));
-  for (const id of one.by ?? []) if (!ids.includes(id)) return refuse(one.line, `no policy \`${id}\``, ids, id);
-  for (const id of one.approved) if (!gates.includes(id)) return refuse(one.line, `no gate \`${id}\``, gates, id);
-  const agent = one.agent ?? config.agents[0]?.name ?? '';
-  let args: JsonObject;
-  let usdMicros: number | undefined;
-  try {
-    usdMicros = one.left.usd === undefined ? undefined : usdToMicros(one.left.usd);
-    args = JSON.parse(canonicalize(tool.code.parseInput(one.args) as Json)) as JsonObject;
-  } catch (error) {
-    return refuse(one.argsLine, error instanceof Error ? error.message : 'the arguments cannot be read');
+  if (!tool && one.tool !== MODEL_ACTION) {
+    return refuse(one.line, `unknown tool \`${one.tool}\``, config.tools.map(({ name }) => name), one.tool); // prettier-ignore
   }
-  const { usd: _dollars, ...left } = one.left;
-  const decision = policies.decide({
-    principal: { tenant: one.tenant, user: one.user, agent },
-    run: '01J00000000000000000000000',
-    tool: tool.manifest,
+  const ids = policies.policies.map(({ id }) => id);
+  const generated = (tool && policies.gate(`${BUILTIN_PREFIX}untrusted.${tool.name}`)) ?? null;
+  const gates = [...policies.policies, ...(generated ? [{ id: generated.id, gate: generated }] : [])].flatMap(({ id, gate }) => (gate ? [id] : [])); // prettier-ignore
+  for (const id of one.by ?? []) if (![...ids, ...gates].includes(id)) return refuse(one.line, `no policy \`${id}\``, ids, id); // prettier-ignore
+  for (const id of one.approved) if (!gates.includes(id)) return refuse(one.line, `no gate \`${id}\``, gates, id);
+  let question: PolicyRequest;
+  try {
+    question = await questionOf(one, config, tool);
+  } catch (error) {
+    const line = error instanceof UserProblem ? one.attributesLine : one.argsLine;
+    return refuse(line, error instanceof Error ? error.message : 'the case cannot be read');
+  }
+  return resultOf(one, policies.decide(question));
+}
+
+/** What is known of the user does not fit its schema. */
+class UserProblem extends Error {}
+
+/** The case as a worker would put it to the policies. Throws what is wrong with arguments, attributes or amounts. */
+async function questionOf(one: PolicyCase, config: Config, tool: Tool | undefined): Promise<PolicyRequest> {
+  const args = tool
+    ? (JSON.parse(canonicalize(tool.code.parseInput(one.args) as Json)) as JsonObject)
+    : ((one.args ?? {}) as JsonObject);
+  const principal = { tenant: one.tenant, user: one.user, agent: one.agent ?? config.agents[0]?.name ?? '' };
+  const { usd, ...left } = one.left;
+  const run = '01J00000000000000000000000';
+  const facts = one.facts.map(({ ageMs, ...fact }) => {
+    const provedAtMs = one.atMs - ageMs;
+    return { ...fact, provedAtMs, expiresAtMs: one.atMs + 1, call: 'case' };
+  });
+  const isJudged = one.input !== undefined || one.seen.length > 0;
+  const judged = isJudged && tool ? new TestProvenance(config, run, principal, one.input ?? '') : null;
+  if (tool) for (const text of one.seen) judged?.read(text, tool);
+  return {
+    principal,
+    groups: one.groups,
+    attributes: attributesIn(one, config),
+    run,
+    tool: tool?.manifest ?? MODEL_CALL,
     args,
-    facts: one.facts,
-    left: { ...left, ...(usdMicros === undefined ? {} : { usdMicros }) },
+    facts,
+    ...(judged && tool ? { provenance: await judged.judge(tool, args, facts, one.atMs) } : {}),
+    left: { ...left, ...(usd === undefined ? {} : { usdMicros: usdToMicros(usd) }) },
     callsSoFar: one.callsSoFar,
     nowMs: one.atMs,
+    openedAtMs: one.atMs - one.runAgeMs,
     approved: one.approved,
-  });
+  };
+}
+
+function attributesIn({ attributes }: PolicyCase, { users }: Config): JsonObject {
+  if (users === null && Object.keys(attributes ?? {}).length > 0) {
+    throw new UserProblem('the configuration knows no attributes of users: it has no `users`');
+  }
+  try {
+    return users?.parse(attributes) ?? {};
+  } catch (error) {
+    throw new UserProblem(error instanceof Error ? error.message : 'the attributes cannot be read');
+  }
+}
+
+function resultOf(one: PolicyCase, decision: Decision): CaseResult {
   const found = decision.kind === 'deny' && decision.code === 'POLICY_ERROR' ? 'error' : decision.kind;
   const foundBy = [...(decision.kind === 'ask' ? decision.gates : decision.reasons)].sort();
   const { file, line, name, expect: expected } = one;

@@ -13,8 +13,8 @@ export type { Repeated } from '../activities/policy-repeat.ts';
 export async function replaySet(
   place: PolicyPlace,
 ): Promise<{ folder: string; digest: string; decide: (recorded: JsonObject) => Repeated }> {
-  const { folder, tools, agents } = await deployment(place);
-  const sources = { files: readPolicyDirectory(folder), tools, agents };
+  const { folder, sources: world } = await deployment(place);
+  const sources = { files: readPolicyDirectory(folder), ...world };
   const { digest } = loadPolicies(sources);
   const checked = checkPolicies(sources);
   if ('problems' in checked) throw new Error('a set that loads is a checked one');
@@ -30,7 +30,7 @@ export async function storedSet(
   place: PolicyPlace,
 ): Promise<{ readonly policies: readonly PolicyText[]; readonly repeat: (recorded: JsonObject) => Repeated }> {
   const tools = await deployment(place).then(
-    (found) => found.tools,
+    (found) => found.sources.tools,
     () => [],
   );
   const generated = builtinPolicies(tools).map(({ id, piece }) => ({

@@ -1,12 +1,11 @@
 /** The policies of a deployment, loaded as a worker loads them: for `actguard policy`, which may not import activities. */
 import { resolve } from 'node:path';
 import { schemaToText } from '@cedar-policy/cedar-wasm/nodejs';
-import { checkPolicies as checkFiles, type PolicyFile } from '../activities/policy-check.ts';
-import { loadPolicies, loadPolicyDirectory, readPolicyDirectory } from '../activities/policy-load.ts';
+import { checkPolicies as checkFiles, type PolicyFile, type PolicySources } from '../activities/policy-check.ts';
+import { loadPolicies, policySources, readPolicyDirectory } from '../activities/policy-load.ts';
 import { cedarSchema, policyWorld } from '../activities/policy-schema.ts';
 import type { LoadedPolicies } from '../activities/policy.ts';
 import { ActGuardError, type Problem } from '../governance/errors.ts';
-import type { ToolManifest } from '../governance/tool.ts';
 import { loadConfig } from './load-config.ts';
 
 /** What is looked at: a config (default: found upwards) and a folder (default: the config's `policies`). */
@@ -19,9 +18,9 @@ export interface PolicyPlace {
 export async function checkPolicies(
   place: PolicyPlace,
 ): Promise<{ folder: string; files: readonly PolicyFile[]; policies: LoadedPolicies }> {
-  const { folder, tools, agents } = await deployment(place);
+  const { folder, sources } = await deployment(place);
   const files = readPolicyDirectory(folder);
-  return { folder, files, policies: loadPolicies({ files, tools, agents }) };
+  return { folder, files, policies: loadPolicies({ files, ...sources }) };
 }
 
 /** Sets that were stored, checked against this deployment's tools: digest -> its problems. @throws CONFIG_INVALID for the config */
@@ -29,10 +28,10 @@ export async function checkStored(
   place: PolicyPlace,
   sets: readonly { readonly digest: string; readonly files: readonly PolicyFile[] }[],
 ): Promise<ReadonlyMap<string, readonly Problem[]>> {
-  const { tools, agents } = await deployment(place);
+  const { sources } = await deployment(place);
   return new Map(
     sets.map(({ digest, files }) => {
-      const checked = checkFiles({ files, tools, agents });
+      const checked = checkFiles({ files, ...sources });
       return [digest, 'problems' in checked ? checked.problems : []];
     }),
   );
@@ -45,16 +44,17 @@ export async function checkStored(
  * @throws CONFIG_INVALID when the config does not load
  */
 export async function policySchema(place: PolicyPlace): Promise<{ text: string; json: object }> {
-  const { folder, tools, agents } = await deployment(place);
-  const json = loadedSchema(folder, tools, agents) ?? cedarSchema(policyWorld(tools, agents, []));
+  const { folder, sources } = await deployment(place);
+  const { tools, agents, users } = sources;
+  const json = loadedSchema(folder, sources) ?? cedarSchema(policyWorld(tools, agents, [], users));
   const answer = schemaToText(json);
   if (answer.type === 'success') return { text: answer.text, json };
   throw new ActGuardError('CONFIG_INVALID', 'the tools make no schema', { hint: 'run `actguard policy check`' });
 }
 
-function loadedSchema(folder: string, tools: readonly ToolManifest[], agents: readonly string[]) {
+function loadedSchema(folder: string, sources: Omit<PolicySources, 'files'>) {
   try {
-    return loadPolicyDirectory(folder, tools, agents).schema;
+    return loadPolicies({ files: readPolicyDirectory(folder), ...sources }).schema;
   } catch {
     return undefined;
   }
@@ -66,7 +66,6 @@ export async function deployment({ configPath, directory }: PolicyPlace) {
   return {
     config,
     folder: directory === undefined ? resolve(home, config.policies) : resolve(directory),
-    tools: config.tools.map((tool) => tool.manifest),
-    agents: config.agents.map((agent) => agent.name),
+    sources: policySources(config),
   };
 }

@@ -2,7 +2,7 @@
 import type { Grant } from '../activities/grant.ts';
 import type { Verdict } from '../activities/judge.ts';
 import { tracedOutcome } from '../activities/outcome-provenance.ts';
-import { provenanceOf, seenFrom } from '../activities/provenance.ts';
+import { provenanceOf, rowsOfOutcome, seenFrom } from '../activities/provenance.ts';
 import type { Config, Tool } from '../define/types.ts';
 import type { Fact, LiveFact, Principal } from '../governance/call.ts';
 import type { JsonObject } from '../governance/json.ts';
@@ -25,6 +25,12 @@ export class TestProvenance {
   judge(tool: Tool, args: JsonObject, facts: readonly LiveFact[], nowMs: number): Promise<Provenance> {
     const shared = { deps: { config: this.#config }, seen: { of: () => Promise.resolve(this.#seen) } };
     return provenanceOf(shared, this.#grant, this.#run, tool, args, facts, nowMs);
+  }
+
+  /** The run has read this in an output of a tool that nobody vouches for. */
+  read(text: string, tool: Tool): void {
+    const rows = rowsOfOutcome(this.#grant, this.#run, tool, null, { output: text }, 'untrusted');
+    this.#seen = [...this.#seen, ...seenFrom('read', rows)];
   }
 
   /** Keeps what the outcome showed; its facts, with those that rest on a stranger's words marked. */

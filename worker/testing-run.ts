@@ -53,12 +53,21 @@ interface Ran {
   readonly provenance: Provenance;
 }
 
+/** What a run is opened with. */
+interface GuardedRunOptions {
+  readonly budget?: WrittenLimit | undefined;
+  readonly input?: string | undefined;
+  readonly groups: readonly string[];
+  readonly attributes: JsonObject;
+}
+
 /** A run; made by `guards.run()`. */
 export class GuardedRun {
   /** The run's id, as tools see it. */
   readonly id = ulid();
   readonly #desk: Desk;
   readonly #principal: Principal;
+  readonly #known: Pick<GuardedRunOptions, 'groups' | 'attributes'>;
   readonly #asked = new Map<string, Asked>();
   readonly #openedAtMs: number;
   readonly #provenance: TestProvenance;
@@ -69,11 +78,12 @@ export class GuardedRun {
     desk: Desk,
     principal: Principal,
     tools: readonly Tool[],
-    { budget, input = '' }: { readonly budget?: WrittenLimit | undefined; readonly input?: string | undefined },
+    { budget, input = '', groups, attributes }: GuardedRunOptions,
   ) {
     this.#desk = desk;
     this.#provenance = new TestProvenance(desk.config, this.id, principal, input);
     this.#principal = principal;
+    this.#known = { groups, attributes };
     this.#openedAtMs = desk.now();
     const asked = budget === undefined ? {} : parseLimit(budget);
     const above = ceilingDenial(asked, desk.config.runLimit);
@@ -170,6 +180,7 @@ export class GuardedRun {
     const { decision, denial } = decidePolicy(policy, {
       ...{ principal: this.#principal, run: this.id, tool: tool.manifest, args, facts, provenance },
       ...{ left: step.leftOf(this.#state), nowMs, approved: yes?.gates ?? [] },
+      ...this.#known,
       callsSoFar: this.#state.seq - 1,
       openedAtMs: this.#openedAtMs,
     });

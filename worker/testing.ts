@@ -15,7 +15,7 @@
  */
 import { resolve } from 'node:path';
 import { environmentSecrets } from '../activities/credentials.ts';
-import { loadPolicies, readPolicyDirectory } from '../activities/policy-load.ts';
+import { loadPolicies, readPolicyDirectory, policySources } from '../activities/policy-load.ts';
 import type { Config } from '../define/types.ts';
 import type { WrittenLimit } from '../governance/budget.ts';
 import { ActGuardError } from '../governance/errors.ts';
@@ -46,6 +46,9 @@ export interface RunOptions {
   /** The user's request: what it names is vouched for (provenance). */
   readonly input?: string;
   readonly tenant?: string;
+  readonly groups?: readonly string[];
+  /** What is known of the user, as the configuration's `users.find` would say it. */
+  readonly attributes?: object;
   /** Default: the only agent of the configuration. */
   readonly agent?: string;
   readonly budget?: WrittenLimit;
@@ -64,18 +67,20 @@ export function guardsOf(options: GuardsOptions): { run(of?: RunOptions): Guarde
     policies === undefined
       ? readPolicyDirectory(resolve(directory, config.policies))
       : [{ name: 'test.cedar', text: policies }];
-  const tools = config.tools.map((tool) => tool.manifest);
-  const policy = loadPolicies({ files, tools, agents: config.agents.map(({ name }) => name) });
+  const policy = loadPolicies({ files, ...policySources(config) });
   const desk: Desk = { config, policy, secrets: environmentSecrets(secrets), memory: new Memory(), now: clock };
   return {
-    run({ user = 'tester', tenant = DEFAULT_TENANT, agent, budget, input } = {}) {
+    run({ user = 'tester', tenant = DEFAULT_TENANT, agent, budget, input, groups = [], attributes = {} } = {}) {
       const name = agent ?? (config.agents.length === 1 ? config.agents[0]?.name : undefined);
       const found = config.agents.find((a) => a.name === name);
       if (!found) {
         const known = config.agents.map((a) => a.name).join(', ');
         throw new ActGuardError('NOT_FOUND', `there is no agent \`${name ?? ''}\``, { hint: `use one of: ${known}` });
       }
-      return new GuardedRun(desk, { tenant, user, agent: found.name }, found.tools, { budget, input });
+      return new GuardedRun(desk, { tenant, user, agent: found.name }, found.tools, {
+        ...{ budget, input, groups },
+        attributes: config.users?.parse(attributes) ?? {},
+      });
     },
   };
 }

@@ -9,8 +9,9 @@ import { ensureDevApprover } from '../activities/directory.ts';
 import { createActivities } from '../activities/index.ts';
 import type { Deps } from '../activities/deps.ts';
 import { createModelGateway } from '../activities/model-gateway.ts';
+import { DatabaseClock } from '../activities/clock.ts';
 import { migrate } from '../activities/migrate.ts';
-import { loadPolicies, readPolicyDirectory } from '../activities/policy-load.ts';
+import { loadPolicies, readPolicyDirectory, policySources } from '../activities/policy-load.ts';
 import { PolicyStore } from '../activities/policy-store.ts';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
@@ -77,8 +78,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   for (const value of ownSecrets(options)) known.add(value);
   const log = scrubbedLog(options.log, known);
   const policies = resolve(options.configDirectory, config.policies);
-  const agents = config.agents.map((a) => a.name);
-  const world = { tools: config.tools.map((t) => t.manifest), agents };
+  const world = policySources(config);
   const files = readPolicyDirectory(policies);
   loadPolicies({ files, ...world }); // before anything is connected to: every problem with its line
   const environment = options.environment ?? { ...process.env };
@@ -98,9 +98,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const policySets = new PolicyStore({ db, roots, passkeys, dev: dev !== null, log }, world, files);
     await policySets.begin(files, `worker:${userInfo().username}`);
     const secrets = openSecrets(config, options.configDirectory, environment, known);
+    const clock = new DatabaseClock();
+    await clock.sync(db);
     const deps: Deps = {
       db,
       config,
+      now: clock.now,
       policy: (tenant) => policySets.of(tenant),
       policySets,
       secrets,
@@ -147,7 +150,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     options.signal.addEventListener('abort', stop, { once: true });
     if (options.signal.aborted) return;
     const running = worker.run();
-    polling = setInterval(() => void policySets.poll().catch(() => undefined), POLICY_POLL_MS); // away: claims say it
+    const look = (): Promise<unknown> => Promise.all([policySets.poll(), clock.sync(db)]);
+    polling = setInterval(() => void look().catch(() => undefined), POLICY_POLL_MS); // away: claims say it
     options.onReady?.();
     await Promise.all([running, sealer?.stopped]);
   } finally {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -20,7 +20,10 @@ const refund = defineTool({
   name: 'payments.refund', description: 'Refund', effect: 'write',
   inputSchema: z.strictObject({ orderId: z.string(), amountCents: z.int() }), outputSchema: z.object({}), execute: () => ({}),
 });
-export default defineConfig({ tools: [refund], agents: [defineAgent({ name: 'desk', tools: [refund] })], policies: './policies' });
+export default defineConfig({
+  tools: [refund], agents: [defineAgent({ name: 'desk', tools: [refund] })], policies: './policies',
+  users: { attributes: z.strictObject({ department: z.enum(['finance', 'support']).optional() }), find: () => null },
+});
 `,
 );
 const POLICIES = `@id("all") permit (principal, action, resource);
@@ -82,6 +85,52 @@ ${one('expect: allow\n  by: [all]')}
   expect(results.find(({ name }) => name === 'at night')?.hint).toBe('come back at 8');
 });
 
+const MAIL = `const mail = defineTool({
+  name: 'mail', description: 'Mail', effect: 'write', inputSchema: z.strictObject({ to: z.email() }), execute: () => ({}),
+});
+`;
+
+test('FA5 PV4 a case says who the user is, how old run and facts are, what the user asked for, and can be a model call', async () => {
+  const policies = `@id("all") permit (principal, action, resource);
+@id("group") forbid (principal in Group::"guests", action, resource);
+@id("support") forbid (principal, action, resource) when { principal has department && principal.department == "support" };
+@id("stale") forbid (principal, action, resource) when { context.runAgeMs > 600000 };
+@id("dear") forbid (principal, action == Action::"model.call", resource) when { context.args.maxUsdCents > 10 };
+`;
+  const call = (name: string, more: string) =>
+    `- { name: ${name}, tool: mail, args: { to: "bob@example.com" }, ${more} }\n`;
+  const model = (name: string, cents: number, more: string) =>
+    `- { name: ${name}, tool: model.call, args: { model: openai/gpt-5-mini, provider: openai, maxUsdCents: ${cents}, maxTokens: 10, turn: 1 }, ${more} }\n`;
+  const mailing = join(home, 'mailing.config.ts');
+  const text = readFileSync(config, 'utf8').replace('[refund]', '[mail]').replace('[refund]', '[mail]');
+  writeFileSync(mailing, text.replace('export default', `${MAIL}export default`));
+  const { results } = await testPolicies({
+    configPath: mailing,
+    directory: folder(
+      call('plain', 'expect: allow') +
+        call('guest', 'groups: [staff, guests], expect: deny, by: [group]') +
+        call('staff', 'groups: [staff], expect: allow') +
+        call('support', 'attributes: { department: support }, expect: deny, by: [support]') +
+        call('finance', 'attributes: { department: finance }, expect: allow') +
+        call('old', 'runAge: 11m, expect: deny, by: [stale]') +
+        call('pointed', 'input: "mail bob@example.com", seen: ["write to bob@example.com"], expect: allow') +
+        call(
+          'nobody pointed there',
+          'input: "mail carol@example.com", seen: ["write to bob@example.com"], expect: ask, by: [builtin.untrusted.mail]',
+        ) +
+        call(
+          'and a yes',
+          'input: "mail carol@example.com", seen: ["write to bob@example.com"], approved: [builtin.untrusted.mail], expect: allow',
+        ) +
+        model('cheap', 10, 'expect: allow') +
+        model('dear', 11, 'expect: deny, by: [dear]'),
+      policies,
+    ),
+  });
+  expect(results.filter(({ ok }) => !ok)).toEqual([]);
+  expect(results).toHaveLength(11);
+});
+
 describe('P7 a case that says nothing certain is refused at its line, its twin is decided', () => {
   const at = (line: number, column?: number): string =>
     `refunds.test.yaml:${line}${column === undefined ? '' : `:${column}`} `;
@@ -135,6 +184,18 @@ describe('P7 a case that says nothing certain is refused at its line, its twin i
       'half of a surrogate pair',
       one('expect: allow').replace('name: a case', 'name: "\\ud800"'),
       `${at(1, 9)}\`name\` is not a text`,
+    ],
+    ['an attribute that nobody has', one('expect: allow\n  attributes: { departement: finance }'), `${at(6)}`.trim()],
+    [
+      'a value that an attribute never has',
+      one('expect: allow\n  attributes: { department: sales }'),
+      `${at(6)}`.trim(),
+    ],
+    ['an age that is none', one('expect: allow\n  runAge: old'), `${at(6, 11)}\`runAge\` is no duration`],
+    [
+      'a fact that is untrusted or not',
+      one('expect: allow').replace('value: "7"', 'value: "7", untrusted: maybe'),
+      `${at(4, 49)}\`untrusted\` is neither true nor false`,
     ],
     ['more dollars than there are', one('expect: allow\n  left: { usd: 1e300 }'), at(3)],
   ])('%s', async (_name, cases, said) => {

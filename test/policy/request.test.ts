@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { decideModel, MODEL_CALL } from '../../activities/policy-models.ts';
 import { checkPolicies } from '../../activities/policy-check.ts';
+import type { CedarRequest } from '../../activities/policy-request.ts';
+import type { JsonObject } from '../../governance/json.ts';
 import type { Grant } from '../../activities/grant.ts';
 import { loadPolicies } from '../../activities/policy-load.ts';
 import { defineTool } from '../../define/index.ts';
@@ -54,6 +56,53 @@ test('groups: a policy names a group of the principal', () => {
   expect(engine.decide(request({ tool: tagged, groups: ['support', 'finance'] }))).toMatchObject({ kind: 'allow' });
   expect(engine.decide(request({ tool: tagged, groups: ['support'] }))).toMatchObject({ kind: 'deny' });
   expect(engine.decide(request({ tool: tagged }))).toMatchObject({ kind: 'deny' });
+});
+
+describe('attributes of users', () => {
+  const users = {
+    type: 'object',
+    properties: { department: { type: 'string', enum: ['finance', 'support'] }, clearance: { type: 'integer' } },
+    required: ['department'],
+  } as const;
+  const sources = (text: string) => ({ files: [{ name: 'main.cedar', text }], tools: [tagged, find], agents, users });
+  const text = `${ALL}@id("low") forbid (principal, action == Action::"payments.refund", resource)
+unless { principal.department == "finance" && principal has clearance && principal.clearance >= 2 };`;
+  const said = (some: string): string => {
+    const checked = checkPolicies(sources(some));
+    return 'problems' in checked
+      ? checked.problems.map(({ problem, fix }) => `${problem}\n${fix ?? ''}`).join('\n')
+      : '';
+  };
+
+  test('a policy asks for them; they stand in the entity slice that is kept', () => {
+    const engine = loadPolicies(sources(text));
+    const decide = (attributes: object) =>
+      engine.decide(request({ tool: tagged, attributes: attributes as JsonObject }));
+    const allowed = decide({ department: 'finance', clearance: 2 });
+    expect(allowed).toMatchObject({ kind: 'allow' });
+    const [user] = (allowed.request as unknown as CedarRequest).entities;
+    expect(user).toMatchObject({ uid: { type: 'User', id: 'alice' }, attrs: { department: 'finance', clearance: 2 } });
+    expect(decide({ department: 'finance' })).toMatchObject({ kind: 'deny', reasons: ['low'] });
+    expect(decide({ department: 'support', clearance: 9 })).toMatchObject({ kind: 'deny', reasons: ['low'] });
+  });
+
+  test('P7 a user of whom nothing is known is no reason to allow', () => {
+    const engine = loadPolicies(sources(text));
+    expect(engine.decide(request({ tool: tagged }))).toMatchObject({ kind: 'deny', code: 'POLICY_ERROR' });
+    expect(engine.decide(request({ tool: tagged, attributes: { department: 7 } }))).toMatchObject({
+      code: 'POLICY_ERROR',
+    });
+  });
+
+  test('P7 an attribute that nobody has, or a value that it never has, does not load', () => {
+    expect(said(text)).toBe('');
+    expect(said(text.replace('"finance"', '"finanse"'))).toContain('`principal.department` is never `finanse`');
+    expect(said(text.replace('principal.department', 'principal.departement'))).toContain('departement');
+    expect(said(text.replace('principal has clearance', 'principal has clearence'))).toContain(
+      'did you mean `clearance`?',
+    );
+    expect(problems(text)).toContain('department'); // without `users` there are none
+  });
 });
 
 test('FA5 the age of a fact and of the run, and where an argument came from, are there to be asked for', () => {

@@ -4,10 +4,12 @@ import { afterAll, beforeAll } from 'vitest';
 import { ulid } from 'ulid';
 import { shareCalls } from '../../activities/index.ts';
 import { callTool } from '../../activities/call-tool.ts';
+import { DatabaseClock } from '../../activities/clock.ts';
 import type { CallShared } from '../../activities/prepared.ts';
 import type { Database, Deps, PolicyEngine } from '../../activities/deps.ts';
 import { environmentSecrets } from '../../activities/credentials.ts';
 import { openRun } from '../../activities/open-run.ts';
+import { policySources } from '../../activities/policy-load.ts';
 import { PolicyStore } from '../../activities/policy-store.ts';
 import { SecretSet } from '../../activities/scrub.ts';
 import type { CallToolInput, CallToolResult } from '../../activities/types.ts';
@@ -42,6 +44,9 @@ export interface Desk {
       /** The database as this worker sees it: with answers that are lost, say. */
       through?: (db: Database) => Database;
       budgets?: ConfigOptions['budgets'];
+      users?: ConfigOptions['users'];
+      /** How far this worker's clock is ahead. */
+      aheadMs?: number;
     },
   ): TestWorker;
 }
@@ -99,8 +104,9 @@ export function desk(): Desk {
     worker(tools, more = {}) {
       const agent = defineAgent({ name: 'desk', tools });
       const other = defineAgent({ name: 'other', tools });
-      const { budgets = {} } = more;
-      const config = defineConfig({ tools, agents: [agent, other], policies: './policies', budgets });
+      const { budgets = {}, users } = more;
+      const known = users === undefined ? {} : { users };
+      const config = defineConfig({ tools, agents: [agent, other], policies: './policies', budgets, ...known });
       const trust = {
         db: more.through?.(db()) ?? db(),
         roots: more.roots ?? [],
@@ -110,12 +116,12 @@ export function desk(): Desk {
       const store =
         more.policies === undefined
           ? undefined
-          : new PolicyStore(trust, { tools: tools.map((tool) => tool.manifest), agents: [agent.name, other.name] }, [
-              { name: 'main.cedar', text: more.policies },
-            ]);
+          : new PolicyStore(trust, policySources(config), [{ name: 'main.cedar', text: more.policies }]);
+      const clock = new DatabaseClock(() => Date.now() + (more.aheadMs ?? 0));
       const deps: Deps = {
         ...trust,
         config,
+        now: clock.now,
         policy: (tenant) => store?.of(tenant) ?? more.policy ?? PERMIT_ALL,
         ...(store === undefined ? {} : { policySets: store }),
         secrets: environmentSecrets(more.environment ?? {}),
@@ -130,6 +136,7 @@ export function desk(): Desk {
       return {
         shared,
         async run(principal = {}) {
+          await clock.sync(db());
           const run = ulid();
           const temporalRun = randomUUID();
           const workflowId = `actguard-run-${run}`;

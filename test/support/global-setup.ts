@@ -34,12 +34,18 @@ const RECORDS = join(tmpdir(), `actguard-test-${process.getuid?.() ?? 0}`);
 const RECORDER = new URL('record-decisions.mjs', import.meta.url).href;
 
 // Rooms whose tests need no servers: asked for alone, nothing is started.
-const PURE = /test\/(governance|define|tidy)\//;
+const PURE = /test\/(governance|define|tidy|policy)\//;
 
 /** vitest's globalSetup: returns the teardown. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const asked = (project.vitest as unknown as { filenamePattern?: readonly string[] }).filenamePattern ?? [];
-  if (asked.length > 0 && asked.every((pattern) => PURE.test(pattern))) return () => Promise.resolve();
+  const decisions = recordDecisions();
+  const decided = (): void => {
+    const found = otherwise(decisions);
+    rmSync(decisions, { recursive: true, force: true });
+    if (found.length > 0) throw new Error(`cedar-go decides otherwise:\n${found.slice(0, 10).join('\n')}`);
+  };
+  if (asked.length > 0 && asked.every((pattern) => PURE.test(pattern))) return () => Promise.resolve(decided());
   mkdirSync(RECORDS, { recursive: true, mode: 0o700 });
   await sweep();
   const folder = mkdtempSync(join(tmpdir(), 'actguard-services-'));
@@ -50,16 +56,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const record = () =>
     writeFileSync(recordFile, JSON.stringify({ parent: thisProcess(), children, folder } satisfies RunRecord));
   record();
-  const decisions = join(folder, 'decisions');
-  mkdirSync(decisions);
-  process.env['ACTGUARD_TEST_DECISIONS'] = decisions;
-  process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --import=${RECORDER}`.trim();
   const teardown = async () => {
     await Promise.all(started.map((server) => server.stop()));
-    const found = otherwise(decisions);
     rmSync(folder, { recursive: true, force: true });
     rmSync(recordFile, { force: true });
-    if (found.length > 0) throw new Error(`cedar-go decides otherwise:\n${found.slice(0, 10).join('\n')}`);
+    decided();
   };
   const postgres = async () => {
     const server = await startPostgres({
@@ -98,6 +99,14 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw failed.reason;
   }
   return teardown;
+}
+
+/** A folder that every process of the run writes its decisions to (record-decisions.mjs). */
+function recordDecisions(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'actguard-decisions-'));
+  process.env['ACTGUARD_TEST_DECISIONS'] = folder;
+  process.env['NODE_OPTIONS'] = `${process.env['NODE_OPTIONS'] ?? ''} --import=${RECORDER}`.trim();
+  return folder;
 }
 
 /** Decisions of the run that the second implementation makes otherwise. Without Go test/policy/cedar-go.test.ts fails. */

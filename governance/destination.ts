@@ -92,10 +92,17 @@ export interface Found {
 /** Characters that nobody sees: they break up nothing. */
 const INVISIBLE = /[\p{Cf}\u034f\ufe00-\ufe0f]/gu;
 
+/** Wide forms of ASCII characters, and the full stops that a browser takes for a dot. */
+const WIDE = /[\uff01-\uff5e\u3002\uff61]/g;
+
+function narrow(wide: string): string {
+  return wide >= '\uff01' && wide <= '\uff5e' ? String.fromCharCode(wide.charCodeAt(0) - 0xfee0) : '.';
+}
+
 /** Links, addresses and account numbers inside free text (PV2), each once. */
 export function destinationsIn(text: string): Found[] {
   const found = new Map<string, Found>();
-  const rest = { text: text.replace(INVISIBLE, '') };
+  const rest = { text: text.replace(INVISIBLE, '').replace(WIDE, narrow) };
   const take = (pattern: RegExp, kind: DestinationKind, fits: (value: string) => boolean = () => true): void => {
     rest.text = rest.text.replace(pattern, (...match) => {
       const whole = String(match[0]);

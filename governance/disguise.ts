@@ -27,7 +27,7 @@ export function disguisesOf(value: string): string[] {
 export function uncoded(text: string): string[] {
   const found: string[] = [];
   if (/%[0-9a-f]{2}/i.test(text)) found.push(percentDecoded(text));
-  if (/&#x?[0-9a-f]+;/i.test(text)) found.push(entitiesDecoded(text));
+  if (/&(?:#x?[0-9a-f]+|[a-z]+);/i.test(text)) found.push(entitiesDecoded(text));
   if (/\\[ux][0-9a-f]{2}/i.test(text)) found.push(escapesDecoded(text));
   return found.filter((decoded) => decoded !== text);
 }
@@ -90,9 +90,15 @@ function percentDecoded(text: string): string {
   });
 }
 
+/** HTML's names of the characters that addresses are made of; a browser drops line ends and tabs inside one. */
+const NAMED: { readonly [name: string]: string } = {
+  colon: ':', sol: '/', bsol: '\\', period: '.', commat: '@', amp: '&', quest: '?', equals: '=', lowbar: '_', dash: '-', Tab: '', NewLine: '',
+}; // prettier-ignore
+
 function entitiesDecoded(text: string): string {
-  return text.replace(/&#(x?)([0-9a-f]+);/gi, (whole, hex: string, digits: string) => {
-    const code = parseInt(digits, hex === '' ? 10 : 16);
+  return text.replace(/&(?:#(x?)([0-9a-f]+)|([a-z]+));/gi, (whole, hex?: string, digits?: string, name?: string) => {
+    if (name !== undefined) return Object.hasOwn(NAMED, name) ? (NAMED[name] ?? whole) : whole;
+    const code = parseInt(digits ?? '', hex === '' ? 10 : 16);
     return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : whole;
   });
 }

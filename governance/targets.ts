@@ -1,5 +1,6 @@
 /** What a call's arguments name: the values that provenance judges or that its output depends on (guards.md PV2, PV6). */
 import { destinationsIn, shapesOf } from './destination.ts';
+import { uncoded } from './disguise.ts';
 import type { JsonObject } from './json.ts';
 import { leavesOf, type Leaf } from './leaves.ts';
 import { nounsOf, roleOf, singular } from './nouns.ts';
@@ -96,9 +97,13 @@ function soughtAs(leaf: Leaf, tool: Judged): Sought[] {
   return [...shapes, id, ...(/\d/.test(value) ? [] : [{ kind: 'name' as const, value, nouns }])];
 }
 
-/** Links, addresses and account numbers inside free text. */
+/** Links, addresses and account numbers inside free text, also where a browser reads more than stands there. */
 function linksOf(leaf: Leaf, mode: ArgumentTrust): Target[] {
-  return destinationsIn(String(leaf.value)).map(({ kind, value }) => ({
+  const text = String(leaf.value);
+  const plain = destinationsIn(text);
+  const read = uncoded(text).flatMap(destinationsIn);
+  const more = read.filter((one) => !plain.some(({ kind, value }) => kind === one.kind && value === one.value));
+  return [...plain, ...more].map(({ kind, value }) => ({
     argument: leaf.top,
     value,
     sought: [{ kind, value, nouns: ['account'] }],

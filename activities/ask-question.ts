@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { digestOf } from '../governance/digest.ts';
 import { isActGuardError } from '../governance/errors.ts';
 import type { Amount } from '../governance/call.ts';
-import type { Json } from '../governance/json.ts';
+import type { JsonObject } from '../governance/json.ts';
 import { FROZEN_ASK_MS, LEASE_MS } from '../governance/limits.ts';
 import type { ClaimAnswer } from './claim.ts';
 import { resolveCredentials } from './credentials.ts';
@@ -26,7 +26,8 @@ interface QuestionCall {
   readonly workflowId: string;
   readonly temporalRun: string;
   readonly runStatus: string;
-  readonly args: Json;
+  /** What lies beside the call's start; null: erased. */
+  readonly content: JsonObject | null;
 }
 
 /** Whether the outcome is known now; the run is told where it lives. @throws what Temporal should try again */
@@ -81,19 +82,20 @@ async function prepare(
 ): Promise<Prepared | string> {
   const tool = shared.tools.get(question.tool);
   if (!tool) return `no worker has ${question.tool} any more`;
-  if (question.args === null) return 'the arguments were erased: only a person can find out';
-  const parsed = parseArguments(tool, question.args);
+  const grant = await shared.grants.of(input.run, question.workflowId);
+  const args = shared.deps.db.content.need('entry', grant.principal.tenant, question.content)?.['args'] ?? null;
+  if (args === null) return 'the arguments were erased: only a person can find out';
+  const parsed = parseArguments(tool, args);
   if ('code' in parsed || digestOf(parsed.args) !== question.argsDigest) {
     return `${question.tool} takes other arguments than when it was called`;
   }
-  const grant = await shared.grants.of(input.run, question.workflowId);
   const asked: CallToolInput = {
     v: 1,
     ...input,
     entries: [],
     seq: question.seq,
     tool: tool.name,
-    args: question.args,
+    args,
     facts: [],
     reserved: question.reserved,
     left: {},

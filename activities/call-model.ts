@@ -183,7 +183,7 @@ async function finish(call: ModelCall, outcome: Outcome): Promise<CallModelResul
   const { run } = input;
   const { tenant } = call.frame.grant.principal;
   const overran = outcome.above ? await freezeModel(deps, call.model, { tenant, run, call: input.call }) : [];
-  const { kind, marks } = await finishModelCall(deps.db, { run, call: input.call, ...outcome.request });
+  const { kind, marks } = await finishModelCall(deps.db, { tenant, run, call: input.call, ...outcome.request });
   const notices = noticesOf([...overran, ...(await reportMarks(deps, marks))]);
   switch (kind) {
     case 'ok':

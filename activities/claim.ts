@@ -4,7 +4,8 @@ import type { EntryRow } from '../governance/entry.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
 import type { AccountRefusal, Mark } from './accounts.ts';
-import type { Database } from './deps.ts';
+import { sealEntries } from './content.ts';
+import type { ContentDatabase, Database } from './deps.ts';
 import { appendEntries } from './ledger.ts';
 import { pgJson } from './pg-json.ts';
 
@@ -105,14 +106,15 @@ const WINDOW_FILLED = 'AG001';
  * lost on its way is asked for again under the same token: under it nothing has run.
  */
 export async function claim(db: Database, request: ClaimRequest, look = false): Promise<ClaimAnswer> {
-  const text = pgJson(look ? { ...request, look: true, before: [], entries: [] } : request);
+  const entries = look ? [] : sealEntries(db.content, request.entries);
+  const text = pgJson(look ? { ...request, look: true, before: [], entries } : { ...request, entries });
   const until = performance.now() + CLAIM_AGAIN_WITHIN_MS;
   let filled = 0;
   for (let collisions = 0; ;) {
     try {
       const [row] = await db.query<{ answer: ClaimAnswer }>(CLAIM, [text], 'claim');
       if (!row) throw new Error('claim answered nothing');
-      return row.answer;
+      return opened(db, request.tenant, row.answer);
     } catch (error) {
       const code = error instanceof Error && 'code' in error ? error.code : undefined;
       if (code === WINDOW_FILLED) {
@@ -130,6 +132,13 @@ export async function claim(db: Database, request: ClaimRequest, look = false): 
       if (!collided) await new Promise((resolve) => setTimeout(resolve, CLAIM_AGAIN_AFTER_MS));
     }
   }
+}
+
+/** An answer with the stored result that it may hold. @throws BACKEND_UNAVAILABLE where its key is not here */
+export function opened(db: ContentDatabase, tenant: string, answer: ClaimAnswer): ClaimAnswer {
+  if (answer.kind === 'own') return { ...answer, result: db.content.need('result', tenant, answer.result) };
+  if (answer.kind === 'duplicate') return { ...answer, result: db.content.need('result', tenant, answer.result) };
+  return answer;
 }
 
 /** What renewing a claim finds. `lost`: somebody else holds it; `abort`: a freeze stops what is in flight. */
@@ -162,6 +171,7 @@ export interface Question {
 }
 
 export interface OutcomeRequest {
+  readonly tenant: string;
   readonly run: string;
   readonly call: string;
   readonly token: string;
@@ -185,25 +195,34 @@ export interface OutcomeRequest {
 
 export type OutcomeAnswer =
   | { kind: 'ok'; nowMs: number; marks?: readonly Mark[] | null }
-  | { kind: 'late'; state: CallState; result: StoredResult | null }
+  /** Taken over, or known before: this is not the call's result. */
+  | { kind: 'late'; state: CallState }
   | { kind: 'gone' };
 
-export async function writeOutcome(db: Pick<Database, 'query'>, request: OutcomeRequest): Promise<OutcomeAnswer> {
-  const [row] = await db.query<{ answer: OutcomeAnswer }>(OUTCOME, [pgJson(request)], 'outcome');
+/** The second transaction of a call. @throws BACKEND_UNAVAILABLE */
+export async function writeOutcome(db: ContentDatabase, request: OutcomeRequest): Promise<OutcomeAnswer> {
+  const { tenant, question } = request;
+  const text = pgJson({
+    ...request,
+    result: db.content.seal('result', tenant, request.result),
+    question: question && { ...question, reason: db.content.sealText('question', tenant, question.reason) },
+    entries: sealEntries(db.content, request.entries),
+  });
+  const [row] = await db.query<{ answer: OutcomeAnswer }>(OUTCOME, [text], 'outcome');
   return row?.answer ?? { kind: 'gone' };
 }
 
 /** Keeps an outcome whose claim was taken over. */
 export async function writeLateOutcome(
   db: Database,
-  request: Pick<OutcomeRequest, 'run' | 'call' | 'token' | 'state' | 'result' | 'provenance' | 'entries'> & {
+  request: Pick<OutcomeRequest, 'tenant' | 'run' | 'call' | 'token' | 'state' | 'result' | 'provenance' | 'entries'> & {
     /** Written when it contradicts what was recorded. */
     readonly alarm: readonly EntryRow[];
   },
 ): Promise<{ kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean }> {
   const [row] = await db.query<{ answer: { kind: 'resolved' | 'kept' | 'gone'; contradicts?: boolean } }>(
     'select actguard.late_outcome($1::jsonb) as answer',
-    [pgJson(request)],
+    [pgJson({ ...request, result: db.content.seal('result', request.tenant, request.result) })],
   );
   return row?.answer ?? { kind: 'gone' };
 }

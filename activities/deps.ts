@@ -7,6 +7,7 @@ import type { Json, JsonObject } from '../governance/json.ts';
 import type { Provenance } from '../governance/provenance.ts';
 import type { ToolManifest } from '../governance/tool.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
+import type { ContentCipher } from './content.ts';
 import type { PolicyStore } from './policy-store.ts';
 import type { SecretSet } from './scrub.ts';
 
@@ -17,13 +18,19 @@ export interface Database {
   /** A transaction on a connection of its own. */
   begin(): Promise<OpenTransaction>;
   end(): Promise<void>;
+  /** How content is kept here: sealed before it is written, opened after it was read. */
+  readonly content: ContentCipher;
 }
+
+/** A database as who reads content needs it. */
+export type ContentDatabase = Pick<Database, 'query' | 'content'>;
 
 /** An open transaction; ended once by either of its last two. */
 export interface OpenTransaction {
   query<R>(text: string, values?: readonly unknown[], name?: string): Promise<R[]>;
   commit(): Promise<void>;
   rollback(): Promise<void>;
+  readonly content: ContentCipher;
 }
 
 /** What a decision is made from. Money is in integer cents inside policies (design, Policies). */

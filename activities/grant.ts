@@ -65,7 +65,8 @@ export class Grants {
       [run],
     );
     if (!row?.g) return null;
-    const grant = { ...row.g.grant, workflowId: row.g.workflowId, openedAtMs: row.g.openedAtMs };
+    const kept = this.#db.content.need('grant', row.g.grant.principal.tenant, row.g.grant);
+    const grant = { ...kept, workflowId: row.g.workflowId, openedAtMs: row.g.openedAtMs };
     this.remember(run, grant);
     return grant;
   }

@@ -52,7 +52,10 @@ export async function loadGrantedApproval(
     call,
   ]);
   if (!row?.c) return null;
-  const proven = proveGrant(deps, row.c, { approvalId, run, call });
+  const asked = parseRequest(row.c.request);
+  // without its key the call waits: nothing was decided, the approval is unused
+  const content = asked.kind === 'ok' ? deps.db.content.need('ask', asked.value.tenant, row.c.content) : row.c.content;
+  const proven = proveGrant(deps, { ...row.c, content }, { approvalId, run, call });
   if (typeof proven === 'string') {
     deps.log('warn', 'an approval does not hold', { run, call, approvalId, reason: proven });
     return null;

@@ -22,7 +22,7 @@ export interface ModelCall {
 
 /** An outcome before it is written: what it becomes if it stands, and if its turn stands already. */
 export interface Outcome {
-  readonly request: Omit<FinishRequest, 'run' | 'call'>;
+  readonly request: Omit<FinishRequest, 'tenant' | 'run' | 'call'>;
   readonly result: CallModelResult;
   readonly conflict: CallModelResult;
   /** It cost more than was reserved. */

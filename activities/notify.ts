@@ -38,7 +38,7 @@ async function mailOf(deps: Deps, input: NotifyInput): Promise<Mail | null> {
     request: request.value,
     to: [...new Set([...to, ...row.a.mails])],
     page: deps.passkeys?.origins[0] ?? null,
-    fields: fieldsOf(deps, request.value.tool, row.a.content),
+    fields: fieldsOf(deps, request.value.tool, deps.db.content.open('ask', request.value.tenant, row.a.content)),
   });
 }
 

@@ -23,6 +23,7 @@ import {
   MAX_STATEMENT_TEXT_CHARS,
 } from '../governance/limits.ts';
 import { callEntry, type CallFrame } from './call-entries.ts';
+import { sealEntries } from './content.ts';
 import type { SecretSet } from './scrub.ts';
 import type { Deps, PolicyEngine } from './deps.ts';
 import type { Ask } from './types.ts';
@@ -94,29 +95,31 @@ export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskR
     });
   }
   const title = titleOf(content.shown);
+  const { tenant } = request;
   const [opened] = await deps.db.query<{ o: Opened }>('select actguard.open_approval($1::jsonb) as o', [
     JSON.stringify({
       approval: request.approvalId,
-      tenant: request.tenant,
+      tenant,
       run,
       call,
       nonce: request.nonce,
       request: text.value,
-      content,
+      content: deps.db.content.seal('ask', tenant, content),
       gates,
-      title,
+      title: deps.db.content.sealText('title', tenant, title),
       expiresAtMs: Date.parse(request.expiresAt),
       ttlMs: deps.config.approvals.ttlMs,
       skewMs: MAX_ASK_CLOCK_SKEW_MS,
       maxOpen: MAX_OPEN_ASKS,
       maxPerCall: MAX_ASKS_PER_CALL,
-      entries: entriesOf(input, request, content, text.value),
+      entries: sealEntries(deps.db.content, entriesOf(input, request, content, text.value)),
     }),
   ]);
   const answer = opened?.o ?? { kind: 'refused', problem: 'unknown_run' };
   if (answer.kind === 'refused') return refused(answer.problem, input.tool.name);
   const { approvalId, nonce, expiresAtMs } = answer;
-  return { kind: 'ask', ask: { approvalId, nonce, expiresAtMs, gates: answer.gates, title: answer.title } };
+  const asked = deps.db.content.needText('title', tenant, answer.title);
+  return { kind: 'ask', ask: { approvalId, nonce, expiresAtMs, gates: answer.gates, title: asked } };
 }
 
 /** The gates with their digests; null when the active set does not have one of them. A gate without roles needs `approver`. */

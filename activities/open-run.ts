@@ -12,6 +12,7 @@ import { BUDGET_AGENT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES, MAX_USER_GROUPS } from '../governance/limits.ts';
 import { accountSeeds } from './accounts.ts';
+import { sealEntries } from './content.ts';
 import { openedModel } from './call-model.ts';
 import { committed, newSalt } from './call-entries.ts';
 import { nowOf } from './clock.ts';
@@ -176,11 +177,11 @@ async function store(
         mode: input.mode,
         workflowId: info.workflowId,
         temporalRun: info.temporalRun,
-        grant,
+        grant: deps.db.content.seal('grant', tenant, grant),
         maxGroups: MAX_USER_GROUPS,
         provenance: rowsOfRequest(grant, input.run),
         accounts: accountSeeds(deps.config.accounts, input.principal),
-        entries: [entry],
+        entries: sealEntries(deps.db.content, [entry]),
       }),
       tenant,
       input.run,

@@ -1,7 +1,9 @@
 /** The one connection pool to Postgres. Trouble with the connection is BACKEND_UNAVAILABLE; other SQL errors pass unchanged. */
 import pg from 'pg';
 import { ActGuardError } from '../governance/errors.ts';
+import { ContentCipher } from './content.ts';
 import type { Database, OpenTransaction } from './deps.ts';
+import type { PayloadKeys } from './payload-keys.ts';
 
 /** A statement that takes longer than this is stuck, not slow: a claim is one round trip. */
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -25,6 +27,8 @@ export interface DatabaseOptions {
   readonly statementTimeoutMs?: number;
   /** Everything runs as this role: `actguard_worker` may call our functions and touch no table. */
   readonly role?: string;
+  /** Keys that content is encrypted with; absent or null: it stands in clear. */
+  readonly keys?: PayloadKeys | null;
   /** Called when an idle connection breaks; the pool replaces it by itself. */
   readonly onIdleError?: (error: Error) => void;
 }
@@ -54,7 +58,9 @@ export function connectDatabase(url: string, options: DatabaseOptions = {}): Dat
   pool.on('error', (error) => options.onIdleError?.(error));
   pool.on('connect', (client) => client.on('error', () => undefined));
   let ended: Promise<void> | undefined;
+  const content = new ContentCipher(options.keys ?? null);
   return {
+    content,
     async query<R>(text: string, values: readonly unknown[] = [], name?: string): Promise<R[]> {
       if (ended) throw new ActGuardError('BACKEND_UNAVAILABLE', `the connection to Postgres at ${where} is closed`);
       try {
@@ -83,6 +89,7 @@ export function connectDatabase(url: string, options: DatabaseOptions = {}): Dat
         }
       };
       return {
+        content,
         query: (text, values = []) =>
           client.query({ text, values: [...values] }).then(({ rows }) => rows as never, unavailable),
         commit: () => endWith('commit'),

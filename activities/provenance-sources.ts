@@ -29,7 +29,8 @@ export async function sourcesOf(deps: Deps, { claim, provenance = HARMLESS }: Pr
     calls.length === 0
       ? []
       : await deps.db.query<Found>('select * from actguard.outputs_of($1, $2::text[])', [claim.run, calls]);
-  return { judged: provenance, sources: concerns.map((concern) => sourceOf(concern, found)) };
+  const read = found.map((row) => ({ ...row, result: deps.db.content.need('result', claim.tenant, row.result) }));
+  return { judged: provenance, sources: concerns.map((concern) => sourceOf(concern, read)) };
 }
 
 function sourceOf({ argument, value, origin, about, calls }: Concern, found: readonly Found[]): AskedSource {

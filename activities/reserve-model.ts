@@ -140,6 +140,7 @@ export async function settleModel(shared: Shared, input: SettleModelInput, info:
   const above = isAbove(spent, input.reserved);
   const overran = above ? await freezeModel(deps, input.model, { tenant, run: input.run, call: input.call }) : [];
   const { kind, marks } = await finishModelCall(deps.db, {
+    tenant,
     run: input.run,
     call: input.call,
     state: succeeded ? 'succeeded' : 'failed',

@@ -66,7 +66,7 @@ export async function applyResolve(
       state: happened ? 'succeeded' : 'failed',
       token: randomUUID(),
       timeoutMs: tool?.manifest.timeoutMs ?? 0,
-      result,
+      result: shared.deps.db.content.seal('result', grant.principal.tenant, result),
       resolved,
       // a person writes down what came from outside: it is worth what the tool's output is worth
       provenance:

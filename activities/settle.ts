@@ -207,6 +207,7 @@ function outcomeOf(
   result: StoredResult | null,
 ): OutcomeRequest {
   return {
+    tenant: prepared.claim.tenant,
     run: prepared.claim.run,
     call: prepared.claim.call,
     token: prepared.claim.token,
@@ -247,13 +248,14 @@ async function late(
   answer: Extract<OutcomeAnswer, { kind: 'late' }>,
   info: CallInfo,
 ): Promise<never> {
-  const { run, call, token } = request;
+  const { tenant, run, call, token } = request;
   // what this attempt says of itself, whatever became of earlier ones
   const state = request.state === 'unknown' && request.landed === 'no' ? 'failed' : request.state;
   const result = state === 'failed' || state === 'retrying' ? failureOf(prepared, request.result) : request.result;
   const data = { state, found: answer.state, spentMicros: result?.spentMicros ?? 0 };
   const kept = await persistently(info, () =>
     writeLateOutcome(shared.deps.db, {
+      tenant,
       run,
       call,
       token,

@@ -5,7 +5,7 @@
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import type { OutcomeAnswer } from './claim.ts';
-import type { Database, OpenTransaction } from './deps.ts';
+import type { ContentDatabase, Database, OpenTransaction } from './deps.ts';
 import { unwatched } from './watch-sockets.ts';
 
 /** Runs one statement inside the transaction: values as `$1`, `$2` …; answers its rows. */
@@ -63,7 +63,7 @@ function over(): ActGuardError {
  */
 export async function commitWith(
   open: OpenTransaction,
-  write: (db: Pick<Database, 'query'>) => Promise<OutcomeAnswer>,
+  write: (db: ContentDatabase) => Promise<OutcomeAnswer>,
 ): Promise<OutcomeAnswer> {
   let answer: OutcomeAnswer;
   try {

@@ -12,7 +12,8 @@ import { MAX_INLINE_OUTPUT_BYTES } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
 import type { AccountRefusal, Mark } from './accounts.ts';
 import type { CallState, StoredResult } from './claim.ts';
-import type { Database, TranscriptMessage } from './deps.ts';
+import { sealEntries } from './content.ts';
+import type { ContentDatabase, Database, TranscriptMessage } from './deps.ts';
 import { cutBytes } from './model-messages.ts';
 import { pgJson } from './pg-json.ts';
 import type { CallModelResult, ToolResultRef } from './types.ts';
@@ -80,11 +81,29 @@ export type StartAnswer =
 export async function startModelCall(db: Database, request: StartRequest): Promise<StartAnswer> {
   const [row] = await db.query<{ answer: StartAnswer }>(
     'select actguard.start_model_call($1::jsonb) as answer',
-    [pgJson(request)],
+    [pgJson({ ...request, entries: sealEntries(db.content, request.entries) })],
     'actguard_start_model_call',
   );
   if (!row) throw new Error('the start answered nothing');
-  return row.answer;
+  return openStart(db, request.tenant, row.answer);
+}
+
+/** @throws BACKEND_UNAVAILABLE where a key is not here: nothing is asked without it */
+function openStart({ content }: ContentDatabase, tenant: string, answer: StartAnswer): StartAnswer {
+  if (answer.kind === 'finished') {
+    const result = content.need('answer', tenant, JSON.parse(answer.result) as JsonObject);
+    return { ...answer, result: JSON.stringify(result) };
+  }
+  if (answer.kind !== 'started') return answer;
+  const results = Object.entries(answer.results).map(([ref, found]) => [
+    ref,
+    { ...found, result: content.need('result', tenant, found.result) },
+  ]);
+  return {
+    ...answer,
+    turns: answer.turns.map((turn) => ({ ...turn, messages: content.needText('turn', tenant, turn.messages) })),
+    results: Object.fromEntries(results) as typeof answer.results,
+  };
 }
 
 /** Whether an attempt of this call has started, whatever came of it. @throws BACKEND_UNAVAILABLE */
@@ -95,6 +114,7 @@ export async function modelCallBegun(db: Database, run: string, call: string): P
 
 /** What `actguard.finish_model_call(jsonb)` reads. */
 export interface FinishRequest {
+  readonly tenant: string;
   readonly run: string;
   readonly call: string;
   readonly state: 'succeeded' | 'failed';
@@ -122,11 +142,22 @@ export interface FinishAnswer {
 export async function finishModelCall(db: Database, request: FinishRequest): Promise<FinishAnswer> {
   const [row] = await db.query<{ answer: FinishAnswer }>(
     'select actguard.finish_model_call($1::jsonb) as answer',
-    [pgJson(request)],
+    [pgJson(sealFinish(db, request))],
     'actguard_finish_model_call',
   );
   if (!row) throw new Error('the outcome answered nothing');
   return row.answer;
+}
+
+// Where the provider was asked elsewhere, the same settlement is known by its text: it holds amounts only.
+function sealFinish({ content }: ContentDatabase, request: FinishRequest): FinishRequest {
+  const { tenant, transcript: turn, result, elsewhere } = request;
+  return {
+    ...request,
+    result: elsewhere ? result : JSON.stringify(content.seal('answer', tenant, JSON.parse(result) as JsonObject)),
+    transcript: turn && { ...turn, messages: content.sealText('turn', tenant, turn.messages) },
+    entries: sealEntries(content, request.entries),
+  };
 }
 
 /** A stored result is text: what the caller gets, for ever. */

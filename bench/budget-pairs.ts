@@ -52,6 +52,7 @@ export async function pairsPerSecond(
     const claimed = await claim(db, request);
     if (claimed.kind !== 'claimed') throw new Error(JSON.stringify(claimed));
     await writeOutcome(db, {
+      tenant: request.tenant,
       ...{ run, call, token, state: 'succeeded', result: null, spentMicros: 1, failed: 0, landed: 'maybe' },
       ...{ question: null, provenance: [], breakerVerdict: 'none', maxFails: 1, resolved: null, entries: [] },
     });

@@ -1,6 +1,6 @@
 /**
- * What keeping secrets costs: a megabyte scrubbed of twenty of them, and the governed rate with payloads in clear and
- * encrypted, alternated on one stack; medians.
+ * What keeping secrets costs: a megabyte scrubbed of twenty of them, and the governed rate with payloads and content in
+ * clear and encrypted, alternated on one stack; medians.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -10,7 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Worker, bundleWorkflowCode } from '@temporalio/worker';
 import { createActivities } from '../activities/index.ts';
-import { addPayloadKey, writePayloadKeys } from '../activities/payload-keys.ts';
+import { addPayloadKey, openPayloadKeys, writePayloadKeys } from '../activities/payload-keys.ts';
+import { connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { dataConverterOf } from '../client/data-converter.ts';
 import { keepSyntax } from '../worker/bundle-syntax.ts';
@@ -69,10 +70,12 @@ function scrubbing(): number {
   return median(times);
 }
 
-/** Another worker and client on the same servers, whose payloads are encrypted. */
+/** Another worker and client on the same servers, whose payloads are encrypted, as is what they keep in Postgres. */
 async function sealedStack(stack: BenchStack, keysFile: string): Promise<BenchStack> {
   writePayloadKeys(keysFile, addPayloadKey([], null, false));
   const dataConverter = dataConverterOf(keysFile);
+  const db = connectDatabase(stack.databaseUrl, { max: 20, keys: openPayloadKeys(keysFile) });
+  const deps = { ...stack.deps, db };
   const nativeConnection = await NativeConnection.connect({ address: stack.address });
   const connection = await Connection.connect({ address: stack.address });
   const taskQueue = 'bench-sealed';
@@ -87,16 +90,18 @@ async function sealedStack(stack: BenchStack, keysFile: string): Promise<BenchSt
       logger: new DefaultLogger('WARN'),
     }),
     dataConverter,
-    activities: createActivities(stack.deps),
+    activities: createActivities(deps),
   });
   return {
     ...stack,
+    deps,
     client: new Client({ connection, dataConverter }),
     taskQueue,
     run: (work) => worker.runUntil(work),
     async end() {
       await connection.close();
       await nativeConnection.close();
+      await db.end();
     },
   };
 }

@@ -1,7 +1,7 @@
 /** Asks as a person works on them: read, checked against what is signed, answered. */
 import { setTimeout } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase } from '../activities/deps.ts';
 import { type ApprovalContent, type ApprovalRequest, approvalStatement, parseRequest } from '../governance/approval.ts';
 import { contentProblem } from '../governance/content.ts';
 import { APPROVAL_PAYLOAD_TYPE } from '../governance/dsse.ts';
@@ -34,7 +34,7 @@ export interface ReadApproval {
   readonly answers: readonly { readonly person: string; readonly decision: string; readonly atMs: number }[];
 }
 
-type Rows = Pick<Database, 'query'>;
+type Rows = ContentDatabase;
 
 /** Asks, newest first, at most 200. @throws BACKEND_UNAVAILABLE */
 export async function listApprovals(
@@ -44,7 +44,7 @@ export async function listApprovals(
   const rows = await db.query<{ a: ListedApproval }>('select actguard.list_approvals($1::jsonb) as a', [
     JSON.stringify(filter),
   ]);
-  return rows.map((row) => row.a);
+  return rows.map(({ a }) => ({ ...a, title: db.content.showText('title', a.tenant, a.title) }));
 }
 
 /**
@@ -67,10 +67,13 @@ export async function readApproval(db: Rows, approvalId: string): Promise<ReadAp
       hint: 'list them with `actguard approvals`',
     });
   }
-  const { content, state, title, answers } = row.a;
+  const { state, answers } = row.a;
   const request = parseRequest(row.a.request);
   if (request.kind === 'invalid' || request.value.approvalId !== approvalId)
     throw damaged(approvalId, 'its request is damaged');
+  const { tenant } = request.value;
+  const content = db.content.open('ask', tenant, row.a.content);
+  const title = db.content.showText('title', tenant, row.a.title);
   const problem = contentProblem(request.value, content);
   if (problem !== null || content === null) throw damaged(approvalId, problem ?? 'its content was erased');
   return { request: request.value, content, state, title, answers };

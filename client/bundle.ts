@@ -1,7 +1,7 @@
 /** Bundles of approvals: exported from the database, verified from a file with nothing else at hand. */
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase } from '../activities/deps.ts';
 import { signatureChecks } from '../activities/signatures.ts';
-import type { ApprovalContent } from '../governance/approval.ts';
+import { type ApprovalContent, parseRequest } from '../governance/approval.ts';
 import {
   type ApprovalBundle,
   type BundledAnswer,
@@ -16,13 +16,15 @@ import type { RelyingParty } from '../governance/webauthn.ts';
 import { readEnrolment } from './enrolment.ts';
 
 /** The bundle of an ask that somebody answered. @throws ActGuardError NOT_FOUND, CONFLICT (nobody answered), BACKEND_UNAVAILABLE */
-export async function exportBundle(db: Pick<Database, 'query'>, approvalId: string): Promise<ApprovalBundle> {
+export async function exportBundle(db: ContentDatabase, approvalId: string): Promise<ApprovalBundle> {
   const [row] = await db.query<{
     e: { request: string; content: ApprovalContent | null; answers: BundledAnswer[] } | null;
   }>('select actguard.approval_evidence($1) as e', [approvalId]);
   if (!row?.e) throw new ActGuardError('NOT_FOUND', `there is no ask \`${approvalId}\``);
-  const { request, content, answers } = row.e;
+  const { request, answers } = row.e;
   if (answers.length === 0) throw new ActGuardError('CONFLICT', `nobody has answered \`${approvalId}\``);
+  const asked = parseRequest(request);
+  const content = asked.kind === 'ok' ? db.content.open('ask', asked.value.tenant, row.e.content) : row.e.content;
   return { v: 1, kind: 'actguard.approval', request, content, answers, passkeys: relyingPartyOf(answers) };
 }
 

@@ -6,7 +6,7 @@ import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import type { Database } from '../activities/deps.ts';
 import { ActGuardError } from '../governance/errors.ts';
-import { dataConverterOf, payloadKeysFile } from './data-converter.ts';
+import { dataConverterOf, keysAt, payloadKeysFile } from './data-converter.ts';
 
 /** A server that does not answer within this is away. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -21,8 +21,8 @@ export interface ConnectOptions {
   /** Folder where the search for `.actguard/dev.json` begins; default: the working directory. */
   readonly cwd?: string;
   readonly taskQueue?: string;
-  /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS. The worker has to have the same. */
-  readonly payloadKeys?: string;
+  /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS; null: none. The worker has to have the same. */
+  readonly payloadKeys?: string | null;
 }
 
 /** What was found. */
@@ -34,7 +34,7 @@ export interface Target {
   readonly ui: string | null;
   /** The dev stack's state directory. */
   readonly stateDirectory: string | null;
-  /** File of the payload keys; null: payloads stand in clear. */
+  /** File of the payload keys; null: payloads and content stand in clear. */
   readonly payloadKeys: string | null;
   /** Where the approval page is, where it is known: the dev stack's. */
   readonly pageUrl?: string | null;
@@ -53,7 +53,7 @@ interface DevFile {
 
 /** @throws BACKEND_UNAVAILABLE when nothing says where the platform is */
 export function findTarget(options: ConnectOptions = {}): Target {
-  const payloadKeys = options.payloadKeys ?? payloadKeysFile();
+  const payloadKeys = options.payloadKeys === undefined ? payloadKeysFile() : options.payloadKeys;
   if (options.address !== undefined) {
     return {
       connection: { address: options.address },
@@ -121,7 +121,7 @@ export function openDatabase(target: Target): Database {
       details: { backend: 'postgres' },
     });
   }
-  return connectDatabase(target.databaseUrl, { max: 4, role: WORKER_ROLE });
+  return connectDatabase(target.databaseUrl, { max: 4, role: WORKER_ROLE, keys: keysAt(target.payloadKeys) });
 }
 
 /** The file of a dev stack that lives, here or above. */

@@ -2,7 +2,7 @@
 import type { Client, DataConverter } from '@temporalio/client';
 import { ActGuardError } from '../governance/errors.ts';
 import { PayloadCipher } from '../activities/payload-codec.ts';
-import { openPayloadKeys } from '../activities/payload-keys.ts';
+import { openPayloadKeys, type PayloadKeys } from '../activities/payload-keys.ts';
 import { failureConverterPath, payloadConverterPath } from '../workflows/converter-path.ts';
 
 /** Names the file of payload keys; unset: payloads stand in clear. */
@@ -13,8 +13,18 @@ export const PAYLOAD_KEYS_ENV = 'ACTGUARD_PAYLOAD_KEYS';
  * @throws CONFIG_INVALID when the file cannot be used
  */
 export function dataConverterOf(keysFile: string | null): DataConverter {
-  if (keysFile === null) return { payloadConverterPath };
-  return { payloadConverterPath, failureConverterPath, payloadCodecs: [new PayloadCipher(openPayloadKeys(keysFile))] };
+  return converterWith(keysAt(keysFile));
+}
+
+/** The same for keys that are open already; null: nothing is encrypted. */
+export function converterWith(keys: PayloadKeys | null): DataConverter {
+  if (keys === null) return { payloadConverterPath };
+  return { payloadConverterPath, failureConverterPath, payloadCodecs: [new PayloadCipher(keys)] };
+}
+
+/** The keys of a file; null: there is none. @throws CONFIG_INVALID when it cannot be used */
+export function keysAt(keysFile: string | null): PayloadKeys | null {
+  return keysFile === null ? null : openPayloadKeys(keysFile);
 }
 
 /** The file that the environment names; null: none. */

@@ -3,7 +3,7 @@
  * verdicts that name what is wrong by run and call. Reads as a worker does, through functions; changes nothing.
  */
 import type { SealedHead } from '../activities/seal-types.ts';
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase } from '../activities/deps.ts';
 import { verifySignature } from '../activities/signatures.ts';
 import { openCheckpoint } from '../governance/checkpoint.ts';
 import { type ToldCall, checkCompleteness } from '../governance/completeness.ts';
@@ -13,7 +13,7 @@ import { placeOf } from '../governance/ledger-verify.ts';
 import { NO_PEAKS, type Peaks, appendLeaves, leafHash, rootOf, sameBytes } from '../governance/merkle.ts';
 import type { NoteKey } from '../governance/note.ts';
 
-type Db = Pick<Database, 'query'>;
+type Db = ContentDatabase;
 const PAGE = 1_000;
 const MAX_NAMED = 50;
 
@@ -37,6 +37,8 @@ export interface AuditVerdict {
   readonly waiting: number;
   /** Entries whose content was erased by a signed command. */
   readonly erased: number;
+  /** Entries whose content is sealed by a key that is not here: whether it is what was recorded cannot be said. */
+  readonly unreadable: number;
 }
 
 /** Reads everything once. @throws BACKEND_UNAVAILABLE */
@@ -52,6 +54,7 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
   const recorded = new Set<string>();
   const erasedAt: { readonly place: string; readonly key: string }[] = [];
   let peaks: Peaks = NO_PEAKS;
+  let unreadable = 0;
   const compare = (): void => {
     const root = roots.get(peaks.size);
     if (root && !sameBytes(root, rootOf(peaks)))
@@ -71,8 +74,10 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     if (leaf.body === null || entry === null) wrong(`entry ${leaf.idx} is gone`);
     else if (!sameBytes(hash, leaf.hash)) wrong(`${place} was changed after it was sealed`);
     if (entry !== null) {
-      const content = checkContent((entry['data'] ?? {}) as JsonObject, leaf.content);
-      if (content === 'erased') erasedAt.push({ place, key: `${String(leaf.idx)}` });
+      const kept = db.content.open('entry', String(entry['tenant']), leaf.content);
+      const content = checkContent((entry['data'] ?? {}) as JsonObject, kept);
+      if (typeof content === 'object' && 'unreadable' in content) unreadable += 1;
+      else if (content === 'erased') erasedAt.push({ place, key: `${String(leaf.idx)}` });
       else if (content !== 'whole') wrong(`${place}: \`${content.changed}\` is not what was recorded`);
       if (entry['kind'] === 'ledger.erased') for (const index of indexesOf(entry)) recorded.add(String(index));
       completeness.entry(entry);
@@ -104,6 +109,7 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     checkpoints: checkpoints.length,
     waiting,
     erased: erasedAt.filter(({ key }) => recorded.has(key)).length,
+    unreadable,
   };
 }
 

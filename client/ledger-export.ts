@@ -1,5 +1,5 @@
 /** Writing exports and proofs of the sealed ledger. What the database answers is checked by whoever verifies the file. */
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase, Database } from '../activities/deps.ts';
 import { toBase64 } from '../governance/base64.ts';
 import { type CallProof, PROOF_KIND } from '../governance/call-proof.ts';
 import { parseCheckpoint } from '../governance/checkpoint.ts';
@@ -46,7 +46,7 @@ export async function readCheckpoint(
 
 /** The lines of an export, without line ends. `tenant` null: everybody's entries in full. */
 export async function* exportLines(
-  db: Db,
+  db: ContentDatabase,
   options: { readonly tenant: string | null; readonly contents: boolean },
 ): AsyncGenerator<string> {
   const { origin, size, note } = await readCheckpoint(db);
@@ -56,7 +56,7 @@ export async function* exportLines(
 
 /** The same as one document for `tlogverify`, in pieces of text. */
 export async function* exportForTlogverify(
-  db: Db,
+  db: ContentDatabase,
   options: { readonly tenant: string | null; readonly keys: readonly string[]; readonly witnesses: readonly string[] },
 ): AsyncGenerator<string> {
   const { origin, size, note, cosigned } = await readCheckpoint(db);
@@ -80,21 +80,34 @@ export async function* exportForTlogverify(
 }
 
 async function* leaves(
-  db: Db,
+  db: ContentDatabase,
   size: number,
   { tenant, contents }: { readonly tenant: string | null; readonly contents: boolean },
   hashes = false,
 ): AsyncGenerator<ExportLeaf> {
   for (let from = 0; from < size; from += PAGE) {
-    const rows = await db.query<{ idx: number; hash: Buffer; body: Buffer | null; content: JsonObject | null }>(
-      'select idx, hash, body, content from actguard.ledger_page($1, $2, $3)',
+    const rows = await db.query<LeafRow>(
+      'select idx, hash, body, tenant, content from actguard.ledger_page($1, $2, $3)',
       [from, Math.min(from + PAGE, size), tenant],
     );
-    for (const { idx, hash, body, content } of rows) {
+    for (const { idx, hash, body, tenant: of, content } of rows) {
       if (body === null || hashes) yield { index: idx, hash: new Uint8Array(hash) };
-      else yield { index: idx, body: body.toString('utf8'), content: contents ? content : null };
+      else
+        yield {
+          index: idx,
+          body: body.toString('utf8'),
+          content: contents ? db.content.open('entry', of ?? '', content) : null,
+        };
     }
   }
+}
+
+interface LeafRow {
+  readonly idx: number;
+  readonly hash: Buffer;
+  readonly body: Buffer | null;
+  readonly tenant: string | null;
+  readonly content: JsonObject | null;
 }
 
 /** A proof that an entry is in the tree of a checkpoint, as text (C2SP tlog-proof@v1). */
@@ -126,7 +139,7 @@ async function hashesOf(db: Db, plan: readonly (readonly NodeId[])[]): Promise<U
 }
 
 /** The proof of one call as a file. @throws NOT_FOUND where it has no entries, CONFLICT where they are not all sealed yet */
-export async function proveCall(db: Db, run: string, call: string): Promise<CallProof> {
+export async function proveCall(db: ContentDatabase, run: string, call: string): Promise<CallProof> {
   const rows = await db.query<{ idx: number | null; body: Buffer; content: JsonObject | null }>(
     'select idx, body, content from actguard.ledger_call($1, $2)',
     [run, call],
@@ -143,7 +156,9 @@ export async function proveCall(db: Db, run: string, call: string): Promise<Call
   const newest = await readCheckpoint(db, { cosigned: true }).catch(() => null);
   const checkpoint = newest && newest.size > last ? newest : await readCheckpoint(db, { atLeast: last + 1 });
   const entries = [];
-  for (const { idx, body, content } of rows) {
+  for (const { idx, body, content: kept } of rows) {
+    const { tenant } = JSON.parse(body.toString('utf8')) as { tenant: string };
+    const content = db.content.open('entry', tenant, kept);
     entries.push({ body: body.toString('utf8'), content, proof: await proveLeaf(db, idx ?? 0, checkpoint) });
   }
   return { kind: PROOF_KIND, v: 1, run, call, entries };

@@ -1,5 +1,5 @@
 /** Reading the ledger. The database is asked through functions only; what they answer is checked against its bytes. */
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase, Database } from '../activities/deps.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 
@@ -28,7 +28,7 @@ export interface ListedEntry {
   readonly insertedAtMs: number;
   /** Canonical JSON: the bytes that count. */
   readonly body: string;
-  /** What lies erasable beside the entry; null when it has none or was erased. */
+  /** What lies erasable beside the entry; null when it has none or was erased; `unreadable`: the id of its lost key. */
   readonly content: JsonObject | null;
 }
 
@@ -36,7 +36,7 @@ export interface ListedEntry {
  * A page of entries, oldest first.
  * @throws ARGUMENTS_INVALID for a limit or position that is none; BACKEND_UNAVAILABLE
  */
-export async function listEntries(db: Database, filter: EntryFilter = {}): Promise<ListedEntry[]> {
+export async function listEntries(db: ContentDatabase, filter: EntryFilter = {}): Promise<ListedEntry[]> {
   for (const [field, value] of [
     ['after', filter.after],
     ['limit', filter.limit],
@@ -48,7 +48,7 @@ export async function listEntries(db: Database, filter: EntryFilter = {}): Promi
   const rows = await db.query<{ e: ListedEntry }>('select actguard.list_entries($1::jsonb) as e', [
     JSON.stringify(filter),
   ]);
-  return rows.map((row) => row.e);
+  return rows.map(({ e }) => ({ ...e, content: db.content.open('entry', e.tenant, e.content) }));
 }
 
 /** How many entries of each kind; of one run, or of all. */

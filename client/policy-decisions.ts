@@ -1,5 +1,6 @@
 /** Recorded decisions: what was asked of the policies, which set answered, and whether what was kept is what was sealed for. */
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase } from '../activities/deps.ts';
+import { type Gone, goneKey } from '../governance/content.ts';
 import { commitment } from '../governance/digest.ts';
 import type { JsonObject } from '../governance/json.ts';
 
@@ -18,8 +19,10 @@ export interface RecordedDecision {
   /** Digest of the set that decided. */
   readonly policy: string;
   readonly reasons: readonly string[];
-  /** The complete Cedar request; null: it was erased. */
+  /** The complete Cedar request; null: it was erased, or cannot be read. */
   readonly request: JsonObject | null;
+  /** Why it cannot be read; null: it can, or was erased. */
+  readonly gone: Gone | null;
   /** Whether the request is the one that the entry commits to. */
   readonly holds: boolean;
 }
@@ -32,15 +35,14 @@ interface Row {
   readonly call: string;
   readonly insertedAtMs: number;
   readonly data: JsonObject;
-  readonly request: JsonObject | null;
-  readonly salt: string | null;
+  readonly content: JsonObject | null;
 }
 
 const PAGE = 200;
 
 /** Decisions, oldest first, a page at a time: however many there are, one page is in memory. @throws BACKEND_UNAVAILABLE */
 export async function* recordedDecisions(
-  db: Pick<Database, 'query'>,
+  db: ContentDatabase,
   filter: {
     readonly sinceMs?: number;
     readonly tenant?: string;
@@ -52,14 +54,16 @@ export async function* recordedDecisions(
     const rows = await db.query<{ d: Row }>('select actguard.recorded_decisions($1::jsonb) as d', [
       JSON.stringify({ ...filter, after, limit: PAGE }),
     ]);
-    for (const { d } of rows) yield decisionOf(d);
+    for (const { d } of rows) yield decisionOf({ ...d, content: db.content.open('entry', d.tenant, d.content) });
     const last = rows.at(-1)?.d.id;
     if (last === undefined || rows.length < PAGE) return;
     after = last;
   }
 }
 
-function decisionOf({ data, request, salt, ...row }: Row): RecordedDecision {
+function decisionOf({ data, content, ...row }: Row): RecordedDecision {
+  const request = (content?.['request'] ?? null) as JsonObject | null;
+  const salt = content?.['requestSalt'] ?? null;
   return {
     id: row.id,
     tenant: row.tenant,
@@ -72,7 +76,8 @@ function decisionOf({ data, request, salt, ...row }: Row): RecordedDecision {
     policy: String(data['policy'] ?? ''),
     reasons: Array.isArray(data['reasons']) ? data['reasons'].map(String) : [],
     request,
-    holds: request !== null && salt !== null && holds(salt, request, data['requestCommitment']),
+    gone: goneKey(content),
+    holds: request !== null && salt !== null && holds(String(salt), request, data['requestCommitment']),
   };
 }
 

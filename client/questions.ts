@@ -1,5 +1,5 @@
 /** Open questions: calls whose outcome nobody knows. */
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase } from '../activities/deps.ts';
 
 /** A question as people see it. Times in milliseconds since the epoch, on the database's clock. */
 export interface ListedQuestion {
@@ -25,7 +25,10 @@ export interface ListedQuestion {
 }
 
 /** Open questions, oldest first, at most 1,000; null: of every tenant. @throws BACKEND_UNAVAILABLE */
-export async function listQuestions(db: Pick<Database, 'query'>, tenant: string | null): Promise<ListedQuestion[]> {
+export async function listQuestions(db: ContentDatabase, tenant: string | null): Promise<ListedQuestion[]> {
   const rows = await db.query<{ q: ListedQuestion }>('select actguard.list_questions($1) as q', [tenant]);
-  return rows.map((row) => row.q);
+  return rows.map(({ q }) => ({
+    ...q,
+    reason: q.reason === null ? null : db.content.showText('question', q.tenant, q.reason),
+  }));
 }

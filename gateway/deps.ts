@@ -1,12 +1,12 @@
 /** What the approval page's server needs; the composition root makes it (worker/gateway.ts). */
-import type { Database } from '../activities/deps.ts';
+import type { ContentDatabase } from '../activities/deps.ts';
 import type { Json } from '../governance/json.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import type { PageFile } from './modules.ts';
 
 /** Everything that the server reaches. It decides nothing: readers see what their key may see, answers go to the run. */
 export interface GatewayDeps {
-  readonly db: Pick<Database, 'query'>;
+  readonly db: ContentDatabase;
   /** Checks an answer and hands it to its run (client/check-answer.ts). */
   readonly submit: (approvalId: string, envelope: Json) => Promise<{ readonly person: string }>;
   /** Fingerprints of the administrators' keys. */

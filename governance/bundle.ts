@@ -6,7 +6,7 @@
 import { gatesAnswered, verifyAnswer, type VerifiedAnswer } from './answer.ts';
 import { type ApprovalContent, type ApprovalRequest, parseRequest } from './approval.ts';
 import { fromBase64, toBase64 } from './base64.ts';
-import { contentProblem } from './content.ts';
+import { type Gone, contentProblem, goneKey } from './content.ts';
 import { APPROVAL_PAYLOAD_TYPE, ENROLMENT_PAYLOAD_TYPE, fingerprintOf, parseEnvelope } from './dsse.ts';
 import { type Enrolment, parseEnrolment } from './enrolment.ts';
 import type { Json, JsonObject } from './json.ts';
@@ -34,8 +34,8 @@ export interface ApprovalBundle {
   readonly kind: 'actguard.approval';
   /** Canonical text of the request. */
   readonly request: string;
-  /** null: erased; the signatures still hold. */
-  readonly content: ApprovalContent | null;
+  /** null: erased; or what it was sealed with, where that key is gone. The signatures still hold. */
+  readonly content: ApprovalContent | Gone | null;
   readonly answers: readonly BundledAnswer[];
   /** Where passkeys counted, when it was made. */
   readonly passkeys: RelyingParty | null;
@@ -51,6 +51,8 @@ export interface VerifiedBundle {
   readonly approved: boolean;
   readonly rejected: boolean;
   readonly contentErased: boolean;
+  /** The key that is gone with its content; null: none. */
+  readonly contentUnreadable: string | null;
   /** People whose key was revoked later, and when. */
   readonly revoked: readonly { readonly person: string; readonly at: string }[];
 }
@@ -83,7 +85,9 @@ export function verifyBundle(
 ): Parsed<VerifiedBundle> {
   return parsing(() => {
     const request = valueOf(parseRequest(bundle.request));
-    const problem = bundle.content === null ? null : contentProblem(request, bundle.content);
+    const unreadable = goneKey(bundle.content)?.unreadable ?? null;
+    const lacks = bundle.content === null || unreadable !== null;
+    const problem = lacks ? null : contentProblem(request, bundle.content as ApprovalContent);
     if (problem !== null) return refuse(problem);
     if (bundle.answers.length === 0) return refuse('nobody answered');
     const ends = bundle.answers.map((answer) => rootOf(answer.key));
@@ -102,6 +106,7 @@ export function verifyBundle(
       approved: gatesAnswered(request, answers),
       rejected: answers.some((a) => a.statement.decision === 'reject'),
       contentErased: bundle.content === null,
+      contentUnreadable: unreadable,
       revoked: bundle.answers.flatMap(({ key }, i) =>
         key.revokedAt === null ? [] : [{ person: answers[i]?.key.person ?? '', at: key.revokedAt }],
       ),

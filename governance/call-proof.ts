@@ -10,7 +10,7 @@ import type { Trust } from './enrolment.ts';
 import { parseStatement } from './approval.ts';
 import type { Json, JsonObject } from './json.ts';
 import { checkContent, leafBytes } from './ledger-export.ts';
-import { type Evidence, placeOf } from './ledger-verify.ts';
+import { type Evidence, countKey, placeOf } from './ledger-verify.ts';
 import { leafHash, verifyInclusion } from './merkle.ts';
 import { type Parsed, parsing, refuse, valueOf } from './strict.ts';
 import { parseTlogProof } from './tlog-proof.ts';
@@ -54,6 +54,8 @@ export interface CallVerdict {
   /** How the call ended, as kinds of entries. */
   readonly outcome: readonly string[];
   readonly erased: number;
+  /** As in an export: keys that are gone, with how many of the entries each. */
+  readonly unreadable: { readonly [key: string]: number };
 }
 
 /** Reads a proof file strictly. */
@@ -82,6 +84,7 @@ export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omi
   const problems: string[] = [];
   const entries: { readonly entry: JsonObject; readonly data: JsonObject; readonly content: JsonObject | null }[] = [];
   let erased = 0;
+  const unreadable = new Map<string, number>();
   for (const [i, proven] of proof.entries.entries()) {
     const opened = openEntry(proven, evidence);
     if (opened.kind === 'invalid') {
@@ -92,6 +95,7 @@ export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omi
     const data = (entry['data'] ?? {}) as JsonObject;
     const content = checkContent(data, proven.content);
     if (content === 'erased') erased += 1;
+    else if (typeof content === 'object' && 'unreadable' in content) countKey(unreadable, content.unreadable);
     else if (content !== 'whole')
       problems.push(`${placeOf(entry, i)}: \`${content.changed}\` is not what was recorded`);
     entries.push({ entry, data, content: proven.content });
@@ -118,6 +122,7 @@ export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omi
     policy: textOr(decided['policy']) ?? textOr(decided['policyDigest']),
     outcome: about.map(({ entry }) => String(entry['kind'])).filter((k) => /^call\.(?!started|asked)/.test(k)),
     erased,
+    unreadable: Object.fromEntries(unreadable),
   };
 }
 

@@ -45,6 +45,7 @@ export const ENTRY_KINDS = [
   'ledger.broken',
   'ledger.recovered',
   'codec.decoded',
+  'codec.destroyed',
   'policy.pushed',
   'policy.proposed',
   'policy.activated',

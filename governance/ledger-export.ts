@@ -3,6 +3,7 @@
  * tree's order: the entry's bytes as text, or, where they are another tenant's, the bare leaf hash.
  */
 import { fromBase64, toBase64 } from './base64.ts';
+import { goneKey } from './content.ts';
 import { commitment, digestOf, utf8Bytes } from './digest.ts';
 import type { Json, JsonObject } from './json.ts';
 import { MAX_NOTE_BYTES } from './limits.ts';
@@ -78,21 +79,25 @@ export function parseExportLeaf(line: string): Parsed<ExportLeaf> {
 }
 
 /** How what lies beside an entry compares with what the entry commits to. */
-export type ContentVerdict = 'whole' | 'erased' | { readonly changed: string };
+export type ContentVerdict = 'whole' | 'erased' | { readonly changed: string } | { readonly unreadable: string };
 
 /**
  * Checks content against its entry's data: `<name>Commitment` opens by `<name>` and `<name>Salt`, `<name>Sha256` is the
- * digest of `<name>`. What is absent was erased; what is there and does not fit was changed.
+ * digest of `<name>`. What is absent was erased, or is sealed by a key that is gone; what is there and does not fit was
+ * changed.
  */
 export function checkContent(data: JsonObject, content: JsonObject | null): ContentVerdict {
+  const gone = goneKey(content);
   let erased = false;
   for (const [field, expected] of Object.entries(data)) {
     const [, name, how] = /^(\w+?)(Commitment|Sha256)$/.exec(field) ?? [];
     if (name === undefined || (how === 'Sha256' && name !== 'envelope')) continue;
     const value = content?.[name];
+    if (value === undefined && gone?.damaged !== undefined) return { changed: name };
     if (value === undefined) erased = true;
     else if (!opens(value, how === 'Commitment' ? content?.[`${name}Salt`] : null, expected)) return { changed: name };
   }
+  if (erased && gone?.unreadable !== undefined) return { unreadable: gone.unreadable };
   return erased ? 'erased' : 'whole';
 }
 

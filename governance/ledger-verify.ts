@@ -40,6 +40,8 @@ export interface ExportVerdict {
   readonly entries: number;
   /** Entries whose content was erased: valid, since an entry only commits to it. */
   readonly erased: number;
+  /** Keys that sealed content and are gone, with the entries that cannot be read for want of each: valid, too. */
+  readonly unreadable: { readonly [key: string]: number };
   readonly freshness: Freshness;
 }
 
@@ -69,6 +71,7 @@ export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry:
   const kept = keptCheckpoint(evidence, origin, say);
   let peaks: Peaks = NO_PEAKS;
   let [entries, erased] = [0, 0];
+  const unreadable = new Map<string, number>();
   let broken = false; // after a place that is not in order nothing can be said about the next one
   const compareKept = (): void => {
     if (kept !== null && kept.size === peaks.size && !sameBytes(kept.root, rootOf(peaks))) {
@@ -96,6 +99,7 @@ export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry:
           const data = (entry['data'] ?? {}) as JsonObject;
           const verdict = head.contents ? checkContent(data, leaf.content) : 'whole';
           if (verdict === 'erased') erased += 1;
+          else if (typeof verdict === 'object' && 'unreadable' in verdict) countKey(unreadable, verdict.unreadable);
           else if (verdict !== 'whole') say(`${placeOf(entry, at)}: \`${verdict.changed}\` is not what was recorded`);
           seen?.(entry);
         }
@@ -112,9 +116,15 @@ export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry:
       }
       const freshness = freshnessOf(evidence, signed, kept?.size ?? null, say);
       const integrity = problems.length === 0 ? 'valid' : 'invalid';
-      return { integrity, problems, origin, size: peaks.size, entries, erased, freshness };
+      const keys = Object.fromEntries(unreadable);
+      return { integrity, problems, origin, size: peaks.size, entries, erased, unreadable: keys, freshness };
     },
   };
+}
+
+/** One more entry that a key would open. */
+export function countKey(keys: Map<string, number>, key: string): void {
+  keys.set(key, (keys.get(key) ?? 0) + 1);
 }
 
 /** How an entry is named to people: run and call where it has them. */

@@ -4,7 +4,7 @@ import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import type { Deps } from '../activities/deps.ts';
 import { submitAnswer } from '../client/check-answer.ts';
 import { openClient, type Target } from '../client/connection.ts';
-import { payloadKeysFile } from '../client/data-converter.ts';
+import { keysAt, payloadKeysFile } from '../client/data-converter.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import { readPageFiles } from '../gateway/modules.ts';
@@ -19,6 +19,8 @@ export interface GatewayOptions {
   readonly port: number;
   readonly temporal: ConnectionOptions & { readonly namespace: string };
   readonly databaseUrl: string;
+  /** File of the keys that payloads and content are encrypted with; default: ACTGUARD_PAYLOAD_KEYS. */
+  readonly payloadKeys?: string;
   /** Fingerprints of the administrators' keys. */
   readonly roots: readonly string[];
   readonly dev: boolean;
@@ -33,7 +35,10 @@ export { jsonLog } from './worker.ts';
 
 /** Starts the page. @throws BACKEND_UNAVAILABLE */
 export async function runGateway(options: GatewayOptions): Promise<Gateway> {
-  const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE, max: 6, applicationName: 'actguard-gateway' });
+  const db = connectDatabase(options.databaseUrl, {
+    ...{ role: WORKER_ROLE, max: 6, applicationName: 'actguard-gateway' },
+    keys: keysAt(options.payloadKeys ?? payloadKeysFile()),
+  });
   // connected when the first answer is sent: reading needs no Temporal
   let client: Promise<Client> | undefined;
   const connected = () =>
@@ -77,6 +82,7 @@ export async function runGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-function targetOf({ temporal: { namespace, ...connection }, databaseUrl }: GatewayOptions): Target {
-  return { connection, namespace, databaseUrl, ui: null, stateDirectory: null, payloadKeys: payloadKeysFile() };
+function targetOf({ temporal: { namespace, ...connection }, databaseUrl, payloadKeys }: GatewayOptions): Target {
+  const place = { connection, namespace, databaseUrl, ui: null, stateDirectory: null };
+  return { ...place, payloadKeys: payloadKeys ?? payloadKeysFile() };
 }

@@ -16,7 +16,7 @@ import { PolicyStore } from '../activities/policy-store.ts';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import { SecretSet } from '../activities/scrub.ts';
 import { secretProblem } from '../activities/secret-problem.ts';
-import { dataConverterOf, payloadKeysFile } from '../client/data-converter.ts';
+import { converterWith, keysAt, payloadKeysFile } from '../client/data-converter.ts';
 import { devApprover } from '../client/dev-approver.ts';
 import type { Config } from '../define/types.ts';
 import type { Json } from '../governance/json.ts';
@@ -65,7 +65,7 @@ export interface WorkerOptions {
   readonly onReady?: () => void;
   /** This process is the worker's own: what is written to standard output and error is scrubbed as well. */
   readonly scrubOutput?: boolean;
-  /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS. Clients have to have the same. */
+  /** File of the keys that payloads and content are encrypted with; default: ACTGUARD_PAYLOAD_KEYS. Clients have to have the same. */
   readonly payloadKeys?: string;
   /** Where secrets are read from; default: the environment as it was when the worker started. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
@@ -82,7 +82,8 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const files = readPolicyDirectory(policies);
   loadPolicies({ files, ...world }); // before anything is connected to: every problem with its line
   const environment = options.environment ?? { ...process.env };
-  const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE });
+  const keys = keysAt(options.payloadKeys ?? payloadKeysFile(environment));
+  const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE, keys });
   const restoreOutput = options.scrubOutput ? scrubOutput(known) : () => undefined;
   let connection: NativeConnection | undefined;
   let polling: NodeJS.Timeout | undefined;
@@ -124,7 +125,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     const workflows: LoadableBundle = options.workflowBundle
       ? { bundle: options.workflowBundle, loaded: () => undefined }
       : await bundleWorkflows();
-    const dataConverter = dataConverterOf(options.payloadKeys ?? payloadKeysFile(environment));
+    const dataConverter = converterWith(keys);
     const worker = await Worker.create({
       connection,
       namespace: options.temporal.namespace,

@@ -61,7 +61,7 @@ create or replace function actguard.question_call(p_run text, p_call text) retur
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('seq', c.seq, 'tool', c.tool, 'argsDigest', c.args_digest, 'approval', c.approval,
     'reserved', c.reserved, 'workflowId', r.workflow_id, 'temporalRun', r.temporal_run, 'runStatus', r.status,
-    'args', (select ec.content->'args' from entries e join entry_contents ec on ec.entry_id = e.id
+    'content', (select ec.content from entries e join entry_contents ec on ec.entry_id = e.id
       where e.run = c.run and e.call = c.call and e.kind = 'call.started' limit 1))
   from calls c join runs r on r.run = c.run where c.run = p_run and c.call = p_call and c.state = 'unknown'
 $$;

@@ -79,7 +79,7 @@ begin
     'answers', (select coalesce(jsonb_agg(jsonb_build_object('person', n.person, 'decision', n.decision, 'atMs', ms(n.answered_at))
       order by n.answered_at), '[]'::jsonb) from answers n where n.approval = a.approval),
     'before', (select coalesce(jsonb_agg(e.j order by e.id), '[]'::jsonb) from (
-      select e.id, jsonb_build_object('kind', e.kind, 'call', e.call, 'body', convert_from(e.body, 'UTF8'), 'args', c.content->'args') as j
+      select e.id, jsonb_build_object('kind', e.kind, 'call', e.call, 'body', convert_from(e.body, 'UTF8'), 'content', c.content) as j
       from entries e left join entry_contents c on c.entry_id = e.id
       where e.run = a.run and e.inserted_at < a.opened_at and e.kind like 'call.%' and e.kind <> 'call.asked'
       order by e.id desc limit 30) e),

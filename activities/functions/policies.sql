@@ -143,8 +143,7 @@ end $$;
 create or replace function actguard.recorded_decisions(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', e.run, 'call', e.call,
-    'insertedAtMs', ms(e.inserted_at), 'data', convert_from(e.body, 'UTF8')::jsonb->'data', 'request', c.content->'request',
-    'salt', c.content->'requestSalt', 'args', c.content->'args')
+    'insertedAtMs', ms(e.inserted_at), 'data', convert_from(e.body, 'UTF8')::jsonb->'data', 'content', c.content)
   from entries e left join entry_contents c on c.entry_id = e.id
   where e.id > coalesce((p->>'after')::bigint, 0) and e.kind in ('call.started', 'call.asked', 'call.denied')
     and convert_from(e.body, 'UTF8')::jsonb->'data' ? 'requestCommitment'

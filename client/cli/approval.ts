@@ -82,5 +82,7 @@ export function register(program: Command, doors: Doors): void {
       for (const { person, at } of verified.revoked)
         doors.line(`revoked    the key of ${visible(person)}, later: ${at}`);
       if (verified.contentErased) doors.line('content    erased; the signatures hold');
+      if (verified.contentUnreadable !== null)
+        doors.line(visible(`content    unreadable: key ${verified.contentUnreadable} is gone; the signatures hold`));
     });
 }

@@ -15,13 +15,14 @@ import { ActGuardError } from '../../governance/errors.ts';
 import type { Json } from '../../governance/json.ts';
 import { findTarget, openDatabase } from '../connection.ts';
 import { PAYLOAD_KEYS_ENV, payloadKeysFile } from '../data-converter.ts';
+import { registerDestroy } from './codec-destroy.ts';
 import type { Io } from './io.ts';
 
 const MIN_TOKEN_CHARS = 16;
 
 /** Registers the commands. */
 export function register(program: Command, io: Io): void {
-  const codec = program.command('codec').description('payload encryption: its keys, and decoding for the Web UI');
+  const codec = program.command('codec').description('encryption of payloads and content: its keys, and decoding for the Web UI');
   const command = (name: string, description: string): Command =>
     codec
       .command(name)
@@ -48,6 +49,7 @@ export function register(program: Command, io: Io): void {
       );
     }
   });
+  registerDestroy(command, fileOf, io);
   command('serve', "decode for Temporal's Web UI; each use is an entry in the ledger")
     .option('--port <port>', 'default: any free one', port, 0)
     .option('--host <host>', 'where to listen', '127.0.0.1')

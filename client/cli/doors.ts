@@ -2,7 +2,7 @@
  * What the commands about approvals need from outside: the program that registers them gives it (client/cli/main.ts).
  * Commands throw ActGuardError; printing of errors and exit codes are the program's.
  */
-import type { Database } from '../../activities/deps.ts';
+import type { ContentDatabase } from '../../activities/deps.ts';
 import type { ActGuard } from '../client.ts';
 import type { ApprovalRequest } from '../../governance/approval.ts';
 import type { Json } from '../../governance/json.ts';
@@ -10,7 +10,7 @@ import type { ApprovalSignal } from '../../workflows/messages.ts';
 
 /** An open connection. */
 export interface Connected {
-  readonly db: Pick<Database, 'query'>;
+  readonly db: ContentDatabase;
   /** Sends an answer to the request's run: `sendAnswer` of client/approvals.ts with a Temporal client. */
   readonly answer: (request: ApprovalRequest, signal: ApprovalSignal) => Promise<void>;
   /** The dev stack's state directory (`.actguard`); null where there is none. */

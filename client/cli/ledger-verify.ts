@@ -68,6 +68,7 @@ function sayExport(verdict: ExportVerdict, io: Io): void {
   const { freshness, entries, size, erased, origin } = verdict;
   io.line(`log ${visible(origin)}: ${size} entries, ${entries} of them in full`);
   if (erased > 0) io.line(`content erased: ${erased}`);
+  sayUnreadable(verdict.unreadable, verdict.integrity, io);
   switch (freshness.kind) {
     case 'unwitnessed':
       io.line('freshness: unwitnessed (a cut end cannot be seen: give `--witness` or a later `--checkpoint`)');
@@ -95,7 +96,13 @@ function sayCall(verdict: CallVerdict, io: Io): void {
   if (verdict.policy !== null) io.line(visible(`policies ${verdict.policy}`));
   if (verdict.outcome.length > 0) io.line(visible(`then ${verdict.outcome.join(', ')}`));
   if (verdict.erased > 0) io.line(`content erased: ${verdict.erased}`);
+  sayUnreadable(verdict.unreadable, verdict.integrity, io);
   if (verdict.integrity === 'invalid') io.exitWith(EXIT.denied);
+}
+
+function sayUnreadable(unreadable: ExportVerdict['unreadable'], integrity: string, io: Io): void {
+  for (const [key, entries] of Object.entries(unreadable))
+    io.line(visible(`${integrity}, content unreadable: key ${key} is gone (${entries} entries)`));
 }
 
 /** A public key as an option gives it. @throws ARGUMENTS_INVALID */

@@ -1,6 +1,7 @@
 /** `actguard policy test|explain|replay`: what policies decide, decided and would have decided. */
 import { relative } from 'node:path';
 import type { Command } from 'commander';
+import { goneWords } from '../../governance/content.ts';
 import { parseDuration } from '../../governance/duration.ts';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { Json, JsonObject } from '../../governance/json.ts';
@@ -86,7 +87,7 @@ async function explain(io: Io, id: string, configPath: string | undefined): Prom
       for (const p of deciding)
         io.line(`\n// ${visible(p.file)}:${p.line}\n${p.text.split('\n').map(visible).join('\n')}`);
       if (!set) io.line(`the text of the set ${decision.policy.slice(0, 12)} is not in the database`);
-      io.line(decision.request ? `\nrequest ${JSON.stringify(decision.request, null, 2)}` : '\nthe request was erased');
+      io.line(decision.request ? `\nrequest ${JSON.stringify(decision.request, null, 2)}` : `\n${absence(decision)}`);
       if (decision.request && !decision.holds)
         io.line('WARNING: this request is not the one that the entry commits to');
       if (agrees !== null)
@@ -98,6 +99,10 @@ async function explain(io: Io, id: string, configPath: string | undefined): Prom
       hint: 'what is refused before the policies (facts, rules, arguments) never reaches them: `actguard show RUN`',
     });
   });
+}
+
+function absence({ gone }: RecordedDecision): string {
+  return gone ? `the request cannot be shown: ${visible(goneWords(gone))}` : 'the request was erased';
 }
 
 function printDecision(io: Io, decision: RecordedDecision): void {
@@ -154,7 +159,9 @@ async function replay(io: Io, flags: ReplayFlags): Promise<void> {
     );
     for (const [change, count] of [...changes].sort(([, a], [, b]) => b - a)) io.line(`  ${change}: ${count}`);
     if (erased > 0)
-      io.line(`  ${erased} could not be repeated: their request was erased or is not the one that was committed to`);
+      io.line(
+        `  ${erased} could not be repeated: their request was erased, cannot be read, or is not the one that was committed to`,
+      );
   });
 }
 

@@ -1,5 +1,6 @@
 /** `actguard show RUN`: the run as it is now, and its story from the ledger. */
 import type { Command } from 'commander';
+import { goneKey, goneWords } from '../../governance/content.ts';
 import type { JsonObject, Json } from '../../governance/json.ts';
 import { formatMicros } from '../../governance/money.ts';
 import { listEntries, type ListedEntry } from '../ledger.ts';
@@ -36,12 +37,14 @@ export function storyLine(entry: ListedEntry): string {
   const body = JSON.parse(entry.body) as { at: string; data: JsonObject };
   const { data } = body;
   const args = entry.content?.['args'];
+  const gone = goneKey(entry.content);
   const parts = [
     body.at.slice(11, 19),
     entry.kind.padEnd(18),
     ...(entry.call === null ? [] : [visible(entry.call)]),
     ...(data['tool'] === undefined ? [] : [visible(String(data['tool']))]),
     ...(args === undefined ? [] : [visible(JSON.stringify(args)).slice(0, 120)]),
+    ...(gone === null ? [] : [visible(`(${goneWords(gone)})`)]),
     ...(data['authorization'] === undefined ? [] : [String(data['authorization'])]),
     ...(data['code'] === undefined ? [] : [String(data['code'])]),
     ...(typeof data['spentMicros'] === 'number' && data['spentMicros'] > 0 ? [formatMicros(data['spentMicros'])] : []),

@@ -1,3 +1,4 @@
+import { IN_CLEAR } from '../../activities/content.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { enrol } from '../../activities/directory.ts';
 import { revokeKeys } from '../../client/directory.ts';
@@ -120,7 +121,7 @@ describe('P7 the door', () => {
   });
 
   test('P7 when the database is away the page says so and nothing is sent', async () => {
-    const away = visit({ ...desk.gateway, db: { query: () => Promise.reject(new Error('no')) } });
+    const away = visit({ ...desk.gateway, db: { content: IN_CLEAR, query: () => Promise.reject(new Error('no')) } });
     expect((await away.get('/api/asks', 'actguard-session=abc')).status).toBe(503);
     expect((await away.get('/')).status).toBe(200);
   });

@@ -1,3 +1,4 @@
+import { IN_CLEAR } from '../../activities/content.ts';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { eventsOf } from '../../client/events.ts';
@@ -123,6 +124,7 @@ test('an entry that is committed late, under an earlier number, is not left out;
   let finish = (_: RunResult): void => undefined;
   const ended = new Promise<RunResult>((resolve) => (finish = resolve));
   const db = {
+    content: IN_CLEAR,
     query: (sql: string, [filter]: unknown[]) => {
       if (sql.includes('watch_run')) return Promise.reject(new Error('a database that is read only'));
       const { after } = JSON.parse(filter as string) as { after: number };

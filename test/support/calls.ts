@@ -81,6 +81,7 @@ export interface CallMore {
   facts?: readonly LiveFact[];
   approvalId?: string;
   cancelled?: AbortSignal;
+  heartbeat?: (progress?: Json) => void;
   again?: boolean;
   label?: string;
   temporalRun?: string;
@@ -202,7 +203,7 @@ function testRun(
         temporalRun: more.temporalRun ?? temporalRun,
         attempt: more.attempt ?? 1,
         cancelled: more.cancelled ?? new AbortController().signal,
-        heartbeat: () => undefined,
+        heartbeat: more.heartbeat ?? (() => undefined),
         tell: (workflow, call) => Promise.resolve(void told.push(`${workflow}/${call}`)),
       });
     },

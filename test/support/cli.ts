@@ -40,7 +40,7 @@ export function commandLine(
       actguard: () => Promise.resolve(actguard as ActGuard),
       connect: () =>
         Promise.resolve({
-          db: p.db,
+          db: p.actguard.db,
           stateDirectory: p.directory,
           answer: (request: ApprovalRequest, signal: ApprovalSignal) => sendAnswer(p.actguard.client, request, signal),
           close: () => Promise.resolve(),

@@ -163,6 +163,11 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   const leaked = leak();
   if (leaked) return refuse(leaked, decided);
   if (decision.kind === 'ask') {
+    // what a person is shown holds no secret of this tool's either; one that is missing says so after the yes
+    const { credentials } = tool.code;
+    await resolveCredentials(credentials, deps.secrets, shared.secrets, grant.principal).catch(() => undefined);
+    const leaked = leak();
+    if (leaked) return refuse(leaked, decided);
     return ask(shared, prepared, decision.gates, decision.request, decided, facts, refuse);
   }
 

@@ -8,7 +8,7 @@ import type { Agent } from '../define/types.ts';
 import { deny, quote } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { isActGuardError, type Denial } from '../governance/errors.ts';
-import type { JsonObject } from '../governance/json.ts';
+import type { Json, JsonObject } from '../governance/json.ts';
 import { LEASE_MS } from '../governance/limits.ts';
 import { answerOf, ask, ownCall, unreachable } from './answers.ts';
 import { loadGrantedApproval, type GrantedApproval } from './approvals.ts';
@@ -39,8 +39,9 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   const frame: CallFrame = { input, grant, dev: deps.dev };
   const before = workflowEntryRows(input.run, grant, input.entries);
   let kept: JsonObject = {}; // the decision's request, once there is one
-  const refuse = async (denial: Denial, more: JsonObject = {}): Promise<CallToolResult> => {
-    await appendEntries(deps.db, [...before, deniedEntry(frame, denial, input.args, more, kept)]);
+  const refuse = async (refusal: Denial, more: JsonObject = {}): Promise<CallToolResult> => {
+    const { denial, args } = withoutSecrets(shared.secrets, refusal, input.args);
+    await appendEntries(deps.db, [...before, deniedEntry(frame, denial, args, more, kept)]);
     return { kind: 'denied', denial };
   };
 
@@ -100,6 +101,17 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     if (own) return own;
   }
 
+  const leak = (): Denial | null =>
+    shared.secrets.found(parsed.text)
+      ? deny(
+          'ARGUMENTS_INVALID',
+          'an argument contains a secret',
+          'never put secrets into arguments: tools get their own',
+          { tool: tool.name },
+        )
+      : null;
+  const leaked = leak();
+  if (leaked) return refuse(leaked);
   const approval =
     input.approvalId === null ? null : await loadGrantedApproval(deps, input.approvalId, input.run, input.call);
   if (input.approvalId !== null && !approval) {
@@ -151,23 +163,18 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
   kept = recorded.content;
   if (denial) return refuse(denial, decided);
   if (broken) return refuse(broken, decided);
-  const leak = (): Denial | null =>
-    shared.secrets.found(parsed.text)
-      ? deny(
-          'ARGUMENTS_INVALID',
-          'an argument contains a secret',
-          'never put secrets into arguments: tools get their own',
-          { tool: tool.name },
-        )
-      : null;
-  const leaked = leak();
-  if (leaked) return refuse(leaked, decided);
+  // the request holds the arguments: it is not kept of a call whose arguments hold a secret
+  const refuseLeak = (leaked: Denial): Promise<CallToolResult> => {
+    const { requestCommitment: _, ...rest } = decided;
+    kept = {};
+    return refuse(leaked, rest);
+  };
   if (decision.kind === 'ask') {
     // what a person is shown holds no secret of this tool's either; one that is missing says so after the yes
     const { credentials } = tool.code;
     await resolveCredentials(credentials, deps.secrets, shared.secrets, grant.principal).catch(() => undefined);
     const leaked = leak();
-    if (leaked) return refuse(leaked, decided);
+    if (leaked) return refuseLeak(leaked);
     return ask(shared, prepared, decision.gates, decision.request, decided, facts, refuse);
   }
 
@@ -188,7 +195,7 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
     );
   }
   const leakedNow = leak(); // the tool's own secrets are known only now
-  if (leakedNow) return refuse(leakedNow, decided);
+  if (leakedNow) return refuseLeak(leakedNow);
   const started = committed('args', args);
   const claimAskedAt = performance.now();
   const answer = await claim(deps.db, {
@@ -219,6 +226,16 @@ async function decideAndCall(shared: CallShared, input: CallToolInput, info: Cal
 function modelOf(agents: readonly Agent[], name: string): { readonly model?: string } {
   const model = agents.find((agent) => agent.name === name)?.model;
   return model ? { model } : {};
+}
+
+/** A denial and its arguments as they are kept: what is refused is quoted, and no secret of it. */
+function withoutSecrets(secrets: CallShared['secrets'], denial: Denial, args: Json): { denial: Denial; args: Json } {
+  const said = { ...denial, reason: secrets.text(denial.reason), details: secrets.json(denial.details) as JsonObject };
+  try {
+    return { denial: said, args: secrets.json(args) };
+  } catch {
+    return { denial: said, args: { notKept: 'no canonical JSON' } };
+  }
 }
 
 /** Gates that a yes counts for: those whose text is the same in the active set. */

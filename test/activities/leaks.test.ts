@@ -187,6 +187,7 @@ test('P5 a secret in an argument is refused before anything happens; its twin pa
     });
   }
   expect(done).toEqual([]);
+  expect(holds(await dump(run.run), SECRET)).toBe(false); // the refusals are recorded, without it
   expect(await run.call('send', { to: TWIN })).toMatchObject({ kind: 'done' });
 });
 

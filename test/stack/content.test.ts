@@ -29,7 +29,7 @@ const POLICY = `
 @id("all") permit (principal, action, resource);
 @id("large") @gate("approval") @roles("finance")
 forbid (principal, action == Action::"pay", resource) when { context.args.cents > 100 } unless { context.approved.contains(Gate::"large") };
-@id("never") forbid (principal, action == Action::"pay", resource) when { context.args.to == "canary-nobody" };
+@id("never") forbid (principal, action == Action::"pay", resource) when { context.args.to == "nobody" };
 `;
 const pay = defineTool({
   name: 'pay',
@@ -109,7 +109,7 @@ test('P5 nothing of what was asked, answered, shown or thrown stands in the data
   expect(await session.call('look', { what: 'canary-arg' })).toMatchObject({
     output: { found: 'canary-output canary-arg' },
   });
-  expect(await session.call('pay', { to: 'canary-nobody', cents: 1 })).toMatchObject({ kind: 'denied' });
+  expect(await session.call('pay', { to: 'nobody', cents: 1 })).toMatchObject({ kind: 'denied' });
   const first = await session.call('pay', { to: 'canary-bob', cents: 5 }, { callId: 'first' });
   expect(first).toMatchObject({ output: { receipt: 'canary-receipt for canary-bob' } });
   // the same effect again, from another run: the first result, read from the database

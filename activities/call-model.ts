@@ -151,7 +151,9 @@ async function ask(
   const timeout = AbortSignal.timeout(Math.max(1, Math.min(MODEL_TIMEOUT_MS, deadlineMs - Date.now())));
   const beating = setInterval(info.heartbeat, LEASE_RENEW_MS);
   const watch = watchForAbort(deps.db, input.run, input.call);
-  const live = started.watched ? new LiveText(deps, { run: input.run, call: input.call }) : null;
+  // it grows in the database while it is written: in clear, so not where content is sealed
+  const live =
+    started.watched && !deps.db.content.seals ? new LiveText(deps, { run: input.run, call: input.call }) : null;
   try {
     const earlier = readTurns(input.run, started.turns, input.turn);
     const first: TranscriptMessage[] = earlier.length === 0 ? [{ role: 'user', text: grant.input }] : [];

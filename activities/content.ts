@@ -39,6 +39,11 @@ export class ContentCipher {
     this.#keys = keys;
   }
 
+  /** Whether what is written here is encrypted. */
+  get seals(): boolean {
+    return this.#keys !== null;
+  }
+
   /** What Postgres keeps of a value. @throws CONFIG_INVALID when the file has no key that encrypts */
   seal<T extends object>(kind: ContentKind, tenant: string, value: T): T;
   seal<T extends object>(kind: ContentKind, tenant: string, value: T | null): T | null;

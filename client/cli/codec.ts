@@ -22,7 +22,9 @@ const MIN_TOKEN_CHARS = 16;
 
 /** Registers the commands. */
 export function register(program: Command, io: Io): void {
-  const codec = program.command('codec').description('encryption of payloads and content: its keys, and decoding for the Web UI');
+  const codec = program
+    .command('codec')
+    .description('encryption of payloads and content: its keys, and decoding for the Web UI');
   const command = (name: string, description: string): Command =>
     codec
       .command(name)

@@ -6,7 +6,7 @@ import { newState } from '../workflows/governor-state.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { openRun } from '../workflows/open.ts';
 
-export { agentRun, session } from '../workflows/index.ts';
+export { agentRun, command, session } from '../workflows/index.ts';
 
 export const goSignal = defineSignal<[]>('go');
 

@@ -176,3 +176,43 @@ test.each(['openai/gpt-4o', 'local/m'])(
     expect(desk.provider.seen[0]?.body['stream_options']).toEqual({ include_usage: true });
   },
 );
+
+test('BU3 BU4 Anthropic’s stream, too: its words, its usage, no byte more than is allowed for', async () => {
+  const { baseUrl } = desk.provider;
+  const providers = { anthropic: { kind: 'anthropic' as const, baseUrl } };
+  const secrets = environmentSecrets({ ANTHROPIC_API_KEY: KEY });
+  const gateway = createModelGateway({ config: { providers }, secrets });
+  const usage = { input_tokens: 60, cache_read_input_tokens: 40, cache_creation_input_tokens: 0, output_tokens: 1 };
+  const whole = [
+    { type: 'message_start', message: { id: 'm', type: 'message', role: 'assistant', content: [], usage } },
+    { type: 'content_block_start', index: 0, content_block: { type: 'text', text: '' } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'mo' } },
+    { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'on' } },
+    { type: 'content_block_stop', index: 0 },
+    { type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 20 } },
+    { type: 'message_stop' },
+  ];
+  let events = whole;
+  desk.provider.answer = (_seen, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (const event of events) response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+    response.end();
+  };
+  const asked = { model: 'anthropic/claude-sonnet-4-5', instructions: '', tools: [] };
+  const messages = [{ role: 'user' as const, text: 'hi' }];
+  const { bytes } = await gateway.measure({ ...asked, messages });
+  const heard: string[] = [];
+  const ask = () =>
+    gateway.generate({
+      ...{ ...asked, messages, maxOutputTokens: 99_999_999, maxPromptBytes: bytes },
+      signal: new AbortController().signal,
+      onText: (more) => heard.push(more),
+    });
+  expect(await ask()).toMatchObject({
+    text: 'moon',
+    usage: { inputTokens: 100, cachedInputTokens: 40, outputTokens: 20 },
+  });
+  expect(heard).toEqual(['mo', 'on']);
+  events = whole.slice(0, 4);
+  await expect(ask()).rejects.toMatchObject({ name: 'ModelError', billed: 'unknown' });
+});

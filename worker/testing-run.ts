@@ -14,7 +14,7 @@ import { AttemptTransaction } from '../activities/transaction.ts';
 import type { CallToolInput } from '../activities/types.ts';
 import type { Config, Tool } from '../define/types.ts';
 import { parseLimit, type WrittenLimit } from '../governance/budget.ts';
-import type { CallResult, Fact, Principal, SessionUsage } from '../governance/call.ts';
+import type { CallResult, Fact, LiveFact, Principal, SessionUsage } from '../governance/call.ts';
 import { deny, frozen } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { ActGuardError, isActGuardError, type CallError, type Denial } from '../governance/errors.ts';
@@ -43,6 +43,9 @@ interface Asked {
   readonly gates: readonly string[];
   /** Frozen while it waits. */
   readonly provenance: Provenance;
+  /** These count until it expires (FA5). */
+  readonly facts: readonly LiveFact[];
+  readonly expiresAtMs: number;
 }
 
 /** A call whose tool ran. */
@@ -105,6 +108,10 @@ export class GuardedRun {
   /** A person's yes to a pending call: everything is looked at again, then it runs (O3). */
   async approve<T = Json>(pending: CallResult<T>): Promise<CallResult<T>> {
     const asked = this.#answered(pending);
+    const { callId } = pending;
+    if (this.#desk.now() >= asked.expiresAtMs) {
+      return { kind: 'denied', denial: noYes(asked.tool, 'expired', callId), callId };
+    }
     return (await this.#attempt(asked.tool, asked.args, pending.callId, asked)) as CallResult<T>;
   }
 
@@ -171,7 +178,7 @@ export class GuardedRun {
     const parsed = parseArguments(tool, raw);
     if ('code' in parsed) return denied(parsed);
     const { args } = parsed;
-    const facts = this.#state.facts.filter((fact) => nowMs < fact.expiresAtMs);
+    const facts = yes?.facts ?? this.#state.facts.filter((fact) => nowMs < fact.expiresAtMs);
     const missing = checkFacts(tool, args, facts, nowMs, (kind) => this.#provers(kind));
     if (missing) return denied(missing);
     const provenance = yes?.provenance ?? (await this.#provenance.judge(tool, args, facts, nowMs));
@@ -199,7 +206,10 @@ export class GuardedRun {
     const before = inTheWay();
     if (before) return before;
     if (decision.kind === 'ask') {
-      this.#asked.set(callId, { tool: tool.name, args: raw, gates: decision.gates, provenance });
+      const expiresAtMs = nowMs + this.#desk.config.approvals.ttlMs;
+      const kept = facts.map((fact) => ({ ...fact, expiresAtMs }));
+      const { gates } = decision;
+      this.#asked.set(callId, { tool: tool.name, args: raw, gates, provenance, facts: kept, expiresAtMs });
       return { kind: 'pending', callId, approvalId: callId };
     }
     const known = new SecretSet();

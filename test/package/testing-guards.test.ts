@@ -17,6 +17,7 @@ const find = defineTool({
   inputSchema: z.strictObject({ orderId: z.string() }),
   outputSchema: z.object({ id: z.string() }),
   proves: { id: 'order' },
+  facts: { ttl: '10s' },
   execute: ({ orderId }) => ({ id: orderId }),
 });
 const elsewhere = defineTool({
@@ -66,6 +67,15 @@ const priced = defineTool({
   cost: { usd: 4 },
   execute: () => 1,
 });
+const asked = defineTool({
+  ...common,
+  name: 'asked',
+  effect: 'write',
+  inputSchema: z.strictObject({ order: z.string() }),
+  requires: { order: 'order' },
+  repeatable: true,
+  execute: () => 1,
+});
 const notes = defineTool({
   ...common,
   name: 'notes',
@@ -89,14 +99,16 @@ const broken = defineTool({
   outputSchema: z.object({ n: z.string() }),
   execute: () => ({ n: (made += 1) as never }),
 });
-const tools = [find, use, limited, shaky, ruled, priced, notes, mail, broken];
+const tools = [find, asked, use, limited, shaky, ruled, priced, notes, mail, broken];
 const config = defineConfig({
   tools: [...tools, elsewhere],
   agents: [defineAgent({ name: 'desk', tools })],
   policies: './policies',
 });
 const policies = `@id("all") permit (principal, action, resource);
-@id("never-eve") forbid (principal == User::"eve", action, resource);\n`;
+@id("never-eve") forbid (principal == User::"eve", action, resource);
+@id("a-person") @gate("approval") @roles("finance") @quorum("1") forbid (principal, action == Action::"asked", resource)
+unless { context.approved.contains(Gate::"a-person") };\n`;
 const open = (of: object = {}) =>
   guardsOf({ config, policies, clock: () => nowMs }).run({ user: 'alice', tenant: 'acme', ...of });
 /** Every refusal says what happened, and what could be done instead: more than that it was refused. */
@@ -185,6 +197,19 @@ test('FA2 the hint names the tools of this run that prove the kind, under both t
   if (denied.kind !== 'denied') throw new Error(denied.kind);
   expect(denied.denial.hint).toContain('orders.find (orders_find)');
   expect(denied.denial.hint).not.toContain('orders.other');
+});
+
+test('FA1 FA5 a fact is gone at its exact end; while an ask waits it counts until the ask expires', async () => {
+  const run = open();
+  await run.call(find, { orderId: '7' });
+  const [soon, late] = [await run.call(asked, { order: '7' }), await run.call(asked, { order: '7' })];
+  nowMs += 9_999;
+  expect(await run.call(asked, { order: '7' })).toBePending();
+  nowMs += 1;
+  expect(await run.call(asked, { order: '7' })).toBeDenied('FACT_MISSING');
+  expect(await run.approve(soon)).toBeDone();
+  nowMs += 24 * 3_600_000;
+  expect(await run.approve(late)).toBeDenied('APPROVAL_EXPIRED');
 });
 
 test('O1 a destination that is denied is refused before a rule that it breaks, an unjudged one after', async () => {

@@ -37,6 +37,8 @@ export function deny(
 /** A refused reservation: in the unit that ran out, and in money. */
 export interface BudgetNumbers {
   readonly scope: string;
+  /** Which of several: there is more than one label. */
+  readonly value?: string;
   readonly unit: 'usd' | 'tokens' | 'calls';
   readonly limit: number;
   readonly spent: number;
@@ -51,7 +53,8 @@ export interface BudgetNumbers {
 /** Details of BUDGET_EXCEEDED (BU2); the numbers of the unit that ran out join where it is not money. */
 export function budgetDetails(of: BudgetNumbers): JsonObject {
   const { scope, limitMicros, spentMicros, reservedMicros, neededMicros, unit, limit, spent, reserved, needed } = of;
-  const money = { scope, limitMicros, spentMicros, reservedMicros, neededMicros };
+  const which = scope === 'label' && of.value !== undefined ? { value: of.value } : {};
+  const money = { scope, ...which, limitMicros, spentMicros, reservedMicros, neededMicros };
   return unit === 'usd' ? money : { ...money, unit, limit, spent, reserved, needed };
 }
 

@@ -79,7 +79,7 @@ function labelDenial(
     `the run has no ${usd ? 'budget' : unit} left for ${quote(label)}`,
     'go on without it, or answer with what you have',
     budgetDetails({
-      ...{ ...exceeded, scope: 'label', unit: usd ? 'usd' : unit, limitMicros: limit.usdMicros ?? null },
+      ...{ ...exceeded, scope: 'label', value: label, unit: usd ? 'usd' : unit, limitMicros: limit.usdMicros ?? null },
       ...{ spentMicros: spent.usdMicros, reservedMicros: reserved.usdMicros, neededMicros: usd ? exceeded.needed : 0 },
     }),
   );

@@ -27,6 +27,8 @@ export interface Script {
   tools?: readonly Partial<ToolSummary>[];
   limit?: Limit;
   deadlineMs?: number;
+  /** From when the run is opened: how long the worker took to start does not count. */
+  deadlineInMs?: number;
   maxTurns?: number;
   onExhausted?: 'pause' | 'stop';
   model: (input: CallModelInput, n: number) => CallModelResult | Promise<CallModelResult>;
@@ -163,7 +165,10 @@ function activitiesOf(script: Script, world: World): Activities & ReservationAct
         kind: 'opened',
         tools: (script.tools ?? [{}]).map((t) => ({ ...TOOL, ...t })),
         limit: input.budget ?? script.limit ?? {},
-        deadlineMs: script.deadlineMs ?? 4_000_000_000_000,
+        deadlineMs:
+          script.deadlineInMs === undefined
+            ? (script.deadlineMs ?? 4_000_000_000_000)
+            : Date.now() + script.deadlineInMs,
         model: {
           name: 'openai/test',
           price: PRICE,

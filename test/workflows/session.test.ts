@@ -205,7 +205,7 @@ test('results past what a state may hold are left to the database: read again wi
 
 test('a call that runs past the deadline makes no timers, finishes, and the session then ends expired', () => {
   const slow = gate();
-  return withSession({ tool: slow.tool, deadlineMs: Date.now() + 3_000 }, async ({ handle, world, call }) => {
+  return withSession({ tool: slow.tool, deadlineInMs: 3_000 }, async ({ handle, world, call }) => {
     const running = call('runs');
     await eventually(
       () => Promise.resolve(world.calls.length),

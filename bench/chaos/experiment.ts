@@ -15,7 +15,7 @@ export interface ChaosOptions {
   readonly calls: number;
   readonly faults: number;
   readonly workers: number;
-  /** Milliseconds until it is judged whatever is still open. */
+  /** Milliseconds from when the servers stand until it is judged whatever is still open. */
   readonly limitMs: number;
   /** Nothing but workers that are stopped for longer than the horizon. */
   readonly longStops?: boolean;
@@ -58,13 +58,13 @@ const MORE_ORDERS = 300;
 export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
   const { seed, calls, workers, limitMs, longStops = false } = options;
   const at = performance.now();
-  const untilMs = at + limitMs;
   const stack = new ChaosStack(2 * calls + MORE_ORDERS);
   const plan = longStops ? planLongStops(options.faults, RECEIVERS) : planFaults(options.faults, seed, RECEIVERS);
   const faults = new Faults(stack, plan, longStops ? LONG_STOPPED_MS : STOPPED_MS);
   try {
     say(`starting the servers and ${workers} workers`);
     await stack.start(workers, faults.at);
+    const untilMs = performance.now() + limitMs;
     const human = startHuman(stack);
     const random = randomOf(seed + 1);
     const live = new Set<string>();

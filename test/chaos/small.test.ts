@@ -21,7 +21,7 @@ test('P1 P2 EX5 whatever is killed, stopped, dropped or restarted: nothing twice
   expect(report.result.calls).toBeGreaterThanOrEqual(20);
   expect(report.result.faults).toBeGreaterThan(0);
   expect(report.questionsLeft + report.humanNotNeeded).toBe(0);
-}, 240_000);
+}, 400_000); // on a loaded machine the servers and workers alone need minutes
 
 test('the plan of 200 faults strikes at every point of every receiver, and is the same for the same seed', () => {
   const plan = planFaults(200, 1, RECEIVERS);

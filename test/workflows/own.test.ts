@@ -75,7 +75,7 @@ export async function labelled(o, labels, calls) {
   const ended = [];
   for (const [to, label] of calls) {
     const result = await run.call('pay', { to }, { label });
-    ended.push(result.kind === 'denied' ? result.denial.details.value : result.kind);
+    ended.push(result.kind === 'denied' ? result.denial.reason.split('\\x60')[1] : result.kind);
   }
   const { labels: left } = await run.state();
   await run.close();

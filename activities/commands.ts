@@ -54,6 +54,7 @@ export async function verifyCommand(
   const { command, key } = verified.value;
   if (command.verb === 'freeze') return reject('a run is frozen by an unsigned signal');
   if (command.verb === 'limit') return reject('a run has no account: its budget is topped up');
+  if (command.verb === 'erase') return reject('content is erased by a request of its own');
   if (command.verb === 'activatePolicies') return reject('policies are activated for a tenant, not for a run');
 
   if (command.verb === 'topUp') {

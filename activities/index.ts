@@ -13,6 +13,7 @@ import type { CallInfo, CallShared } from './prepared.ts';
 import { refuseCommand, verifyCommand } from './commands.ts';
 import type { Deps } from './deps.ts';
 import { describeAgent } from './describe-agent.ts';
+import { eraseContent } from './erase.ts';
 import { toFailure } from './failures.ts';
 import { changeFreeze } from './freezes.ts';
 import { askQuestion } from './ask-question.ts';
@@ -32,7 +33,13 @@ import { applyResolve } from './resolve.ts';
 import { tellRun, temporalEyes } from './temporal.ts';
 import type { ReservationActivities } from './reservation-types.ts';
 import type { Activities, RunInput } from './types.ts';
-import type { AgentActivities, FreezeActivities, PolicyActivities, RunCommandActivities } from './request-types.ts';
+import type {
+  AgentActivities,
+  EraseActivities,
+  FreezeActivities,
+  PolicyActivities,
+  RunCommandActivities,
+} from './request-types.ts';
 
 /** What the calls of one worker share. */
 export function shareCalls(deps: Deps): CallShared {
@@ -62,7 +69,8 @@ export function createActivities(
   AccountActivities &
   JanitorActivities &
   AgentActivities &
-  RunCommandActivities {
+  RunCommandActivities &
+  EraseActivities {
   const shared = shareCalls(deps);
   const guarded = async <T>(work: (info: CallInfo) => Promise<T>): Promise<T> => {
     try {
@@ -108,6 +116,7 @@ export function createActivities(
       }),
     commandRun: (input) => guarded(() => commandRun(shared, input, temporalEyes)),
     describeAgent: (input) => guarded(() => Promise.resolve(describeAgent(deps.config, input))),
+    eraseContent: (input) => guarded(() => eraseContent(deps, input)),
     sweep: () => guarded(() => sweep(shared, temporalEyes)),
     askQuestion: (input) => guarded((info) => askQuestion(shared, input, info)),
     notify: (input) => guarded(() => notify(deps, input)),

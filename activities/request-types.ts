@@ -71,6 +71,25 @@ export type RunCommandResult =
   | { readonly kind: 'done'; readonly verb: 'resolve' | 'recover' | 'thaw' | 'topUp'; readonly by: string }
   | { readonly kind: 'rejected'; readonly reason: string };
 
+/** A signed command to erase what lies beside entries (governance/erasure.ts). */
+export interface EraseInput {
+  readonly v: 1;
+  readonly kind: 'erase';
+  /** 16 bytes, hex: names the request. */
+  readonly nonce: string;
+  readonly envelope: Json;
+}
+
+export type EraseResult =
+  /** `entries`: how many have lost their content. */
+  | { readonly kind: 'erased'; readonly target: string; readonly by: string; readonly entries: number }
+  | { readonly kind: 'rejected'; readonly reason: string };
+
+/** What the workflow `command` calls for erasures. */
+export interface EraseActivities {
+  eraseContent(input: EraseInput): Promise<EraseResult>;
+}
+
 /** What the workflow `command` calls for runs. */
 export interface RunCommandActivities {
   commandRun(input: RunCommandInput): Promise<RunCommandResult>;

@@ -5,6 +5,8 @@ import type { Database } from '../activities/deps.ts';
 import type {
   AgentInput,
   AgentResult,
+  EraseInput,
+  EraseResult,
   FreezeInput,
   FreezeResult,
   PolicyInput,
@@ -134,9 +136,10 @@ export class ActGuard {
   startCommand(input: PolicyInput): Promise<PolicyResult>;
   startCommand(input: RunCommandInput): Promise<RunCommandResult>;
   startCommand(input: AgentInput): Promise<AgentResult>;
+  startCommand(input: EraseInput): Promise<EraseResult>;
   startCommand(
-    input: FreezeInput | PolicyInput | RunCommandInput | AgentInput,
-  ): Promise<FreezeResult | PolicyResult | RunCommandResult | AgentResult> {
+    input: FreezeInput | PolicyInput | RunCommandInput | AgentInput | EraseInput,
+  ): Promise<FreezeResult | PolicyResult | RunCommandResult | AgentResult | EraseResult> {
     return this.client.workflow.execute<typeof command>('command', {
       taskQueue: this.taskQueue,
       workflowId: commandIdOf(input.nonce),

@@ -7,6 +7,7 @@ import type { ContentDatabase } from '../activities/deps.ts';
 import { verifySignature } from '../activities/signatures.ts';
 import { openCheckpoint } from '../governance/checkpoint.ts';
 import { type ToldCall, checkCompleteness } from '../governance/completeness.ts';
+import { checkErasures } from '../governance/erasure.ts';
 import type { JsonObject } from '../governance/json.ts';
 import { checkContent } from '../governance/ledger-export.ts';
 import { placeOf } from '../governance/ledger-verify.ts';
@@ -50,9 +51,8 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
   const checkpoints = await readCheckpoints(db, evidence, wrong);
   const roots = new Map(checkpoints.map((c) => [c.size, c.root]));
   const { tripwire } = evidence;
-  const completeness = checkCompleteness();
-  const recorded = new Set<string>();
-  const erasedAt: { readonly place: string; readonly key: string }[] = [];
+  const completeness = checkCompleteness({ keepCalls: true });
+  const erasures = checkErasures();
   let peaks: Peaks = NO_PEAKS;
   let unreadable = 0;
   const compare = (): void => {
@@ -75,11 +75,10 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     else if (!sameBytes(hash, leaf.hash)) wrong(`${place} was changed after it was sealed`);
     if (entry !== null) {
       const kept = db.content.open('entry', String(entry['tenant']), leaf.content);
-      const content = checkContent((entry['data'] ?? {}) as JsonObject, kept);
+      const content = checkContent(entry, kept);
       if (typeof content === 'object' && 'unreadable' in content) unreadable += 1;
-      else if (content === 'erased') erasedAt.push({ place, key: `${String(leaf.idx)}` });
-      else if (content !== 'whole') wrong(`${place}: \`${content.changed}\` is not what was recorded`);
-      if (entry['kind'] === 'ledger.erased') for (const index of indexesOf(entry)) recorded.add(String(index));
+      else if (typeof content === 'object') wrong(`${place}: \`${content.changed}\` is not what was recorded`);
+      erasures.entry(entry, content === 'erased', place);
       completeness.entry(entry);
     }
     peaks = appendLeaves(peaks, [hash]).peaks;
@@ -94,8 +93,8 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
       `the sealer remembers ${tripwire.size} entries, the database holds ${peaks.size}: a backup was restored or the end cut off`,
     );
   }
-  for (const { place, key } of erasedAt)
-    if (!recorded.has(key)) absent(`${place}: its content was erased without a record`);
+  const erased = erasures.end();
+  for (const place of erased.unrecorded) absent(`${place}: its content was erased without a record`);
   for (const hidden of await hiddenEntries(db)) absent(`${hidden} is kept and was never sealed`);
   const told = completeness.end({ waiting: waiting > 0 });
   told.missing.forEach(absent);
@@ -108,7 +107,7 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     size: peaks.size,
     checkpoints: checkpoints.length,
     waiting,
-    erased: erasedAt.filter(({ key }) => recorded.has(key)).length,
+    erased: erased.recorded,
     unreadable,
   };
 }
@@ -214,9 +213,4 @@ async function hiddenEntries(db: Db): Promise<string[]> {
   return rows.map(
     ({ h }) => `an entry (${h.kind}${h.run ? ` of run ${h.run}` : ''}${h.call ? `, call ${h.call}` : ''})`,
   );
-}
-
-function indexesOf(entry: JsonObject): readonly unknown[] {
-  const indexes = (entry['data'] as JsonObject | undefined)?.['indexes'];
-  return Array.isArray(indexes) ? (indexes as readonly unknown[]) : [];
 }

@@ -1,7 +1,6 @@
 /** Verifies a file offline: an export of the ledger or a proof of one call. Needs no connection, trusts no database. */
 import { createReadStream } from 'node:fs';
 import { ActGuardError } from '../governance/errors.ts';
-import type { JsonObject } from '../governance/json.ts';
 import { type CallProof, PROOF_KIND, parseCallProof } from '../governance/call-proof.ts';
 import { parseExportHead } from '../governance/ledger-export.ts';
 import { type Evidence, type ExportVerdict, checkExport } from '../governance/ledger-verify.ts';
@@ -13,18 +12,14 @@ const MAX_LINE_CHARS = 32 * 1024 * 1024;
  * Verifies an export in a stream. @throws ARGUMENTS_INVALID when the file is none that this version reads, NOT_FOUND
  * when it cannot be read
  */
-export async function verifyExport(
-  file: string,
-  evidence: Evidence,
-  seen?: (entry: JsonObject) => void,
-): Promise<ExportVerdict> {
+export async function verifyExport(file: string, evidence: Evidence): Promise<ExportVerdict> {
   let check: ReturnType<typeof checkExport> | undefined;
   for await (const line of linesOf(file)) {
     if (check) check.line(line);
     else {
       const head = parseExportHead(line);
       if (head.kind === 'invalid') throw noExport(file, head.reason);
-      check = checkExport(head.value, evidence, seen);
+      check = checkExport(head.value, evidence);
     }
   }
   if (!check) throw noExport(file, 'it is empty');

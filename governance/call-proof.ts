@@ -8,6 +8,7 @@ import { openCheckpoint } from './checkpoint.ts';
 import { APPROVAL_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts';
 import type { Trust } from './enrolment.ts';
 import { parseStatement } from './approval.ts';
+import { checkErasures } from './erasure.ts';
 import type { Json, JsonObject } from './json.ts';
 import { checkContent, leafBytes } from './ledger-export.ts';
 import { type Evidence, countKey, placeOf } from './ledger-verify.ts';
@@ -53,9 +54,12 @@ export interface CallVerdict {
   readonly policy: string | null;
   /** How the call ended, as kinds of entries. */
   readonly outcome: readonly string[];
+  /** Entries whose content was erased on record: the proof holds without it. */
   readonly erased: number;
   /** As in an export: keys that are gone, with how many of the entries each. */
   readonly unreadable: { readonly [key: string]: number };
+  /** Entries whose content is not in the file, and nothing in it says that it was erased. */
+  readonly erasedWithoutRecord: readonly string[];
 }
 
 /** Reads a proof file strictly. */
@@ -83,7 +87,7 @@ export function parseCallProof(value: unknown): Parsed<CallProof> {
 export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omit<Trust, 'nowMs'> | null): CallVerdict {
   const problems: string[] = [];
   const entries: { readonly entry: JsonObject; readonly data: JsonObject; readonly content: JsonObject | null }[] = [];
-  let erased = 0;
+  const erasures = checkErasures();
   const unreadable = new Map<string, number>();
   for (const [i, proven] of proof.entries.entries()) {
     const opened = openEntry(proven, evidence);
@@ -93,13 +97,14 @@ export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omi
     }
     const entry = opened.value;
     const data = (entry['data'] ?? {}) as JsonObject;
-    const content = checkContent(data, proven.content);
-    if (content === 'erased') erased += 1;
-    else if (typeof content === 'object' && 'unreadable' in content) countKey(unreadable, content.unreadable);
-    else if (content !== 'whole')
+    const content = checkContent(entry, proven.content);
+    erasures.entry(entry, content === 'erased', placeOf(entry, i));
+    if (typeof content === 'object' && 'unreadable' in content) countKey(unreadable, content.unreadable);
+    else if (typeof content === 'object')
       problems.push(`${placeOf(entry, i)}: \`${content.changed}\` is not what was recorded`);
     entries.push({ entry, data, content: proven.content });
   }
+  const erased = erasures.end();
   const about = entries.filter(({ entry }) => entry['run'] === proof.run && entry['call'] === proof.call);
   const of = (kind: string) => about.filter(({ entry }) => entry['kind'] === kind);
   const [started] = of('call.started');
@@ -121,7 +126,8 @@ export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omi
     approvedBy,
     policy: textOr(decided['policy']) ?? textOr(decided['policyDigest']),
     outcome: about.map(({ entry }) => String(entry['kind'])).filter((k) => /^call\.(?!started|asked)/.test(k)),
-    erased,
+    erased: erased.recorded,
+    erasedWithoutRecord: erased.unrecorded,
     unreadable: Object.fromEntries(unreadable),
   };
 }

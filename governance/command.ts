@@ -23,7 +23,16 @@ import {
 } from './strict.ts';
 
 /** Everything that can be commanded. */
-export const COMMAND_VERBS = ['thaw', 'topUp', 'resolve', 'freeze', 'activatePolicies', 'limit', 'recover'] as const;
+export const COMMAND_VERBS = [
+  'thaw',
+  'topUp',
+  'resolve',
+  'freeze',
+  'activatePolicies',
+  'limit',
+  'recover',
+  'erase',
+] as const;
 /** One of {@link COMMAND_VERBS}. */
 export type CommandVerb = (typeof COMMAND_VERBS)[number];
 

@@ -15,10 +15,14 @@ export interface ToldCall {
   readonly state: string | null;
 }
 
+type Call = { -readonly [K in keyof ToldCall]: ToldCall[K] };
+
 interface RunSoFar {
   opened: boolean;
-  readonly seqs: Set<number>;
-  readonly calls: Map<string, { -readonly [K in keyof ToldCall]: ToldCall[K] }>;
+  /** Numbers of calls that were seen: all up to `seenTo`, and these above it. */
+  seenTo: number;
+  readonly seenAbove: Set<number>;
+  readonly calls: Map<string, Call>;
   readonly granted: Set<string>;
   lastSeq: number | null;
 }
@@ -30,6 +34,7 @@ export interface CompletenessCheck {
   /** What is missing, by run and call; `waiting`: entries that are not sealed yet exist, a missing end may be among them. */
   end(options?: { readonly waiting?: boolean }): {
     readonly missing: readonly string[];
+    /** All of them with `keepCalls`, else those that something is missing of. */
     readonly calls: readonly ToldCall[];
   };
 }
@@ -41,21 +46,27 @@ const ENDS: { readonly [kind: string]: string } = {
 };
 const MAX_NAMED = 50;
 
-/** Begins a judgement. Memory grows with the number of runs and calls. */
-export function checkCompleteness(): CompletenessCheck {
-  const runs = new Map<string, RunSoFar>();
+/**
+ * Begins a judgement. Memory grows with calls that are open, and by a name and a number for each run; with `keepCalls`
+ * (for comparing with what the platform knows) by each call.
+ */
+export function checkCompleteness({ keepCalls = false }: { readonly keepCalls?: boolean } = {}): CompletenessCheck {
+  const runs = new Map<string, RunSoFar | number>();
   return {
     entry(entry) {
       const { run, kind } = entry;
       if (typeof run !== 'string' || typeof kind !== 'string') return;
-      const known = runs.get(run) ?? newRun();
-      runs.set(run, known);
-      apply(known, run, kind, entry);
+      const before = runs.get(run);
+      const known = typeof before === 'object' ? before : newRun(before);
+      const changed = apply(known, run, kind, entry);
+      if (!keepCalls && changed) forgetWhatIsWhole(known, changed);
+      runs.set(run, !keepCalls && isWhole(known) ? (known.lastSeq ?? 0) : known);
     },
     end({ waiting = false } = {}) {
       const missing: string[] = [];
       const calls: ToldCall[] = [];
       for (const [run, known] of runs) {
+        if (typeof known === 'number') continue;
         for (const problem of missingOf(known, waiting))
           if (missing.length < MAX_NAMED) missing.push(`run ${run}: ${problem}`);
         calls.push(...known.calls.values());
@@ -65,18 +76,33 @@ export function checkCompleteness(): CompletenessCheck {
   };
 }
 
-function newRun(): RunSoFar {
-  return { opened: false, seqs: new Set(), calls: new Map(), granted: new Set(), lastSeq: null };
+/** A run of which nothing is known yet, or one that was whole with so many calls. */
+function newRun(lastSeq: number | undefined): RunSoFar {
+  const common = { seenAbove: new Set<number>(), calls: new Map<string, Call>(), granted: new Set<string>() };
+  return lastSeq === undefined
+    ? { opened: false, seenTo: 0, lastSeq: null, ...common }
+    : { opened: true, seenTo: lastSeq, lastSeq, ...common };
 }
 
-function apply(known: RunSoFar, run: string, kind: string, entry: JsonObject): void {
+function isWhole({ opened, calls, lastSeq, seenTo }: RunSoFar): boolean {
+  return opened && lastSeq !== null && seenTo >= lastSeq && calls.size === 0;
+}
+
+function forgetWhatIsWhole(known: RunSoFar, call: Call): void {
+  const ended = call.state === 'succeeded' || call.state === 'failed';
+  const allowed = call.approval === null || known.granted.has(call.approval);
+  if (call.started ? ended && allowed : call.state === null) known.calls.delete(call.call);
+}
+
+/** The call that an entry is about; null: of none. */
+function apply(known: RunSoFar, run: string, kind: string, entry: JsonObject): Call | null {
   const data = (entry['data'] ?? {}) as JsonObject;
   if (kind === 'run.opened') known.opened = true;
   if (kind === 'run.closed' && typeof data['lastSeq'] === 'number') known.lastSeq = data['lastSeq'];
   if (kind === 'approval.granted') known.granted.add(String(data['approvalId']));
-  if (typeof entry['seq'] === 'number') known.seqs.add(entry['seq']);
-  if (typeof entry['call'] !== 'string') return;
   const seq = typeof entry['seq'] === 'number' ? entry['seq'] : null;
+  if (seq !== null) seen(known, seq);
+  if (typeof entry['call'] !== 'string') return null;
   const call = known.calls.get(entry['call']) ?? {
     run,
     call: entry['call'],
@@ -95,6 +121,13 @@ function apply(known: RunSoFar, run: string, kind: string, entry: JsonObject): v
   if (end !== undefined && (call.state === null || call.state === 'unknown')) call.state = end;
   if (kind === 'call.resolved') call.state = data['happened'] === false ? 'failed' : 'succeeded';
   if (kind === 'call.late' && call.state === 'unknown' && data['state'] === 'succeeded') call.state = 'succeeded';
+  return call;
+}
+
+function seen(known: RunSoFar, seq: number): void {
+  if (seq <= known.seenTo) return;
+  known.seenAbove.add(seq);
+  while (known.seenAbove.delete(known.seenTo + 1)) known.seenTo += 1;
 }
 
 function missingOf(known: RunSoFar, waiting: boolean): string[] {
@@ -107,10 +140,10 @@ function missingOf(known: RunSoFar, waiting: boolean): string[] {
     if (approval !== null && !known.granted.has(approval))
       problems.push(`call ${call} says approved, its yes is missing`);
   }
-  const last = known.lastSeq ?? Math.max(0, ...known.seqs);
-  // the highest numbers of a run that goes on may be under way; below them and in a closed run none may be missing
-  for (let seq = 1; seq <= last && !waiting; seq += 1) {
-    if (!known.seqs.has(seq) && known.lastSeq !== null) problems.push(`call number ${seq} is missing`);
+  // the highest numbers of a run that goes on may be under way; in a closed run none may be missing
+  if (known.lastSeq === null || waiting) return problems;
+  for (let seq = known.seenTo + 1; seq <= known.lastSeq && problems.length < MAX_NAMED; seq += 1) {
+    if (!known.seenAbove.has(seq)) problems.push(`call number ${seq} is missing`);
   }
   return problems;
 }

@@ -44,6 +44,7 @@ export const ENTRY_KINDS = [
   'credential.used',
   'ledger.broken',
   'ledger.recovered',
+  'ledger.erased',
   'codec.decoded',
   'codec.destroyed',
   'policy.pushed',

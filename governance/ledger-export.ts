@@ -82,16 +82,18 @@ export function parseExportLeaf(line: string): Parsed<ExportLeaf> {
 export type ContentVerdict = 'whole' | 'erased' | { readonly changed: string } | { readonly unreadable: string };
 
 /**
- * Checks content against its entry's data: `<name>Commitment` opens by `<name>` and `<name>Salt`, `<name>Sha256` is the
+ * Checks content against its entry: `<name>Commitment` opens by `<name>` and `<name>Salt`, `<name>Sha256` is the
  * digest of `<name>`. What is absent was erased, or is sealed by a key that is gone; what is there and does not fit was
  * changed.
  */
-export function checkContent(data: JsonObject, content: JsonObject | null): ContentVerdict {
+export function checkContent(entry: JsonObject, content: JsonObject | null): ContentVerdict {
+  const data = (entry['data'] ?? {}) as JsonObject;
+  const keepsEnvelope = !String(entry['kind']).endsWith('.invalid'); // what does not count is not kept, only its digest is
   const gone = goneKey(content);
   let erased = false;
   for (const [field, expected] of Object.entries(data)) {
     const [, name, how] = /^(\w+?)(Commitment|Sha256)$/.exec(field) ?? [];
-    if (name === undefined || (how === 'Sha256' && name !== 'envelope')) continue;
+    if (name === undefined || (how === 'Sha256' && !(keepsEnvelope && name === 'envelope'))) continue;
     const value = content?.[name];
     if (value === undefined && gone?.damaged !== undefined) return { changed: name };
     if (value === undefined) erased = true;

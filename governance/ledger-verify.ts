@@ -3,6 +3,8 @@
  * checkpoint. Memory does not grow with the file.
  */
 import { type OpenedCheckpoint, openCheckpoint } from './checkpoint.ts';
+import { checkCompleteness } from './completeness.ts';
+import { checkErasures } from './erasure.ts';
 import type { JsonObject } from './json.ts';
 import { type ExportHead, checkContent, leafBytes, parseExportLeaf } from './ledger-export.ts';
 import { NO_PEAKS, type Peaks, appendLeaves, leafHash, rootOf, sameBytes } from './merkle.ts';
@@ -38,10 +40,14 @@ export interface ExportVerdict {
   readonly size: number;
   /** Entries in full; the others are bare hashes. */
   readonly entries: number;
-  /** Entries whose content was erased: valid, since an entry only commits to it. */
+  /** Entries whose content was erased on record: valid, since an entry only commits to it. */
   readonly erased: number;
   /** Keys that sealed content and are gone, with the entries that cannot be read for want of each: valid, too. */
   readonly unreadable: { readonly [key: string]: number };
+  /** Whether what the file holds in full lacks something that it says was there; of other tenants nothing is known. */
+  readonly completeness: 'complete' | 'incomplete';
+  /** What is missing, by run and call. */
+  readonly missing: readonly string[];
   readonly freshness: Freshness;
 }
 
@@ -49,13 +55,13 @@ const MAX_NAMED = 20;
 
 /** A verification under way. */
 export interface ExportCheck {
-  /** One more line. `seen`: called with an entry's body, parsed, where it is in full. */
+  /** One more line. */
   line(text: string): void;
   end(): ExportVerdict;
 }
 
-/** Begins with the first line's content. `seen` gets every full entry in order, for whoever judges completeness. */
-export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry: JsonObject) => void): ExportCheck {
+/** Begins with the first line's content. Memory grows with runs that are open and with content that is gone, not with the file. */
+export function checkExport(head: ExportHead, evidence: Evidence): ExportCheck {
   const problems: string[] = [];
   const say = (problem: string): void => {
     if (problems.length < MAX_NAMED) problems.push(problem);
@@ -70,7 +76,9 @@ export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry:
   const signed = opened.kind === 'ok' ? opened.value : null;
   const kept = keptCheckpoint(evidence, origin, say);
   let peaks: Peaks = NO_PEAKS;
-  let [entries, erased] = [0, 0];
+  let entries = 0;
+  const completeness = checkCompleteness();
+  const erasures = checkErasures();
   const unreadable = new Map<string, number>();
   let broken = false; // after a place that is not in order nothing can be said about the next one
   const compareKept = (): void => {
@@ -96,12 +104,12 @@ export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry:
         const entry = parseBody(leaf.body);
         if (entry === null) say(`entry ${at}: its bytes are no entry`);
         else {
-          const data = (entry['data'] ?? {}) as JsonObject;
-          const verdict = head.contents ? checkContent(data, leaf.content) : 'whole';
-          if (verdict === 'erased') erased += 1;
-          else if (typeof verdict === 'object' && 'unreadable' in verdict) countKey(unreadable, verdict.unreadable);
-          else if (verdict !== 'whole') say(`${placeOf(entry, at)}: \`${verdict.changed}\` is not what was recorded`);
-          seen?.(entry);
+          const verdict = head.contents ? checkContent(entry, leaf.content) : 'whole';
+          if (typeof verdict === 'object' && 'unreadable' in verdict) countKey(unreadable, verdict.unreadable);
+          else if (typeof verdict === 'object')
+            say(`${placeOf(entry, at)}: \`${verdict.changed}\` is not what was recorded`);
+          erasures.entry(entry, verdict === 'erased', placeOf(entry, at));
+          completeness.entry(entry);
         }
       }
       peaks = appendLeaves(peaks, ['body' in leaf ? leafHash(leafBytes(leaf.body)) : leaf.hash]).peaks;
@@ -116,8 +124,14 @@ export function checkExport(head: ExportHead, evidence: Evidence, seen?: (entry:
       }
       const freshness = freshnessOf(evidence, signed, kept?.size ?? null, say);
       const integrity = problems.length === 0 ? 'valid' : 'invalid';
-      const keys = Object.fromEntries(unreadable);
-      return { integrity, problems, origin, size: peaks.size, entries, erased, unreadable: keys, freshness };
+      const { recorded, unrecorded } = erasures.end();
+      const missing = [
+        ...completeness.end().missing,
+        ...unrecorded.map((place) => `${place}: its content was erased without a record`),
+      ].slice(0, MAX_NAMED);
+      const complete = missing.length === 0 ? 'complete' : 'incomplete';
+      const counts = { size: peaks.size, entries, erased: recorded, unreadable: Object.fromEntries(unreadable) };
+      return { integrity, problems, origin, ...counts, completeness: complete, missing, freshness };
     },
   };
 }

@@ -3,6 +3,8 @@ import { ApplicationFailure } from '@temporalio/workflow';
 import type {
   AgentInput,
   AgentResult,
+  EraseInput,
+  EraseResult,
   FreezeInput,
   FreezeResult,
   PolicyInput,
@@ -10,12 +12,12 @@ import type {
   RunCommandInput,
   RunCommandResult,
 } from '../activities/request-types.ts';
-import { agents, freezing, policies, runCommands } from './proxies.ts';
+import { agents, erasing, freezing, policies, runCommands } from './proxies.ts';
 
-/** Sets or lifts a freeze, activates policies, resolves and recovers, describes an agent. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
+/** Sets or lifts a freeze, activates policies, resolves, recovers and erases, describes an agent. Its workflow id comes from `commandIdOf` (workflows/ids.ts). */
 export async function command(
-  input: FreezeInput | PolicyInput | RunCommandInput | AgentInput,
-): Promise<FreezeResult | PolicyResult | RunCommandResult | AgentResult> {
+  input: FreezeInput | PolicyInput | RunCommandInput | AgentInput | EraseInput,
+): Promise<FreezeResult | PolicyResult | RunCommandResult | AgentResult | EraseResult> {
   if ((input as Partial<FreezeInput> | null | undefined)?.v !== 1) {
     throw ApplicationFailure.create({
       message: 'the input of this workflow cannot be read',
@@ -25,5 +27,6 @@ export async function command(
   }
   if (input.kind === 'agent') return agents.describeAgent(input);
   if (input.kind === 'run') return runCommands.commandRun(input);
+  if (input.kind === 'erase') return erasing.eraseContent(input);
   return input.kind === 'policies' ? policies.changePolicies(input) : freezing.changeFreeze(input);
 }

@@ -5,6 +5,7 @@ import type { ReservationActivities } from '../activities/reservation-types.ts';
 import type { Activities } from '../activities/types.ts';
 import type {
   AgentActivities,
+  EraseActivities,
   FreezeActivities,
   PolicyActivities,
   RunCommandActivities,
@@ -59,6 +60,8 @@ export const runCommands = proxyActivities<RunCommandActivities>({ startToCloseT
 
 /** `describeAgent`: reads the configuration only. */
 export const agents = proxies<AgentActivities>({ startToCloseTimeout: 30_000, retry: RETRY });
+/** `eraseContent`: a user's runs of years may be many rows. */
+export const erasing = proxyActivities<EraseActivities>({ startToCloseTimeout: 10 * 60_000, retry: RETRY });
 
 /** `changePolicies`: the same; checking a large set takes a second. */
 export const policies = proxies<PolicyActivities>({ startToCloseTimeout: 60_000, retry: RETRY });

@@ -63,11 +63,15 @@ begin
 end $$;
 
 -- The sealed entries that a proof of one call needs, in the tree's order: the run's opening, everything about the call,
--- and the enrolments of the keys that answered.
+-- the enrolments of the keys that answered, and what erased content of it.
 create or replace function actguard.ledger_call(p_run text, p_call text) returns table (idx bigint, body bytea, content jsonb)
 language sql stable security definer set search_path = actguard, pg_temp as $$
   with own as (
-    select e.id from entries e where e.run = p_run and (e.call = p_call or e.kind = 'run.opened')
+    select e.id from entries e where e.run = p_run and (e.call = p_call or e.kind = 'run.opened'
+      or e.kind = 'ledger.erased' and e.call is null)
+    union
+    select e.id from runs r join entries e on e.run = '' and e.tenant = r.tenant and e.kind = 'ledger.erased'
+      and convert_from(e.body, 'UTF8')::jsonb #>> '{data,user}' = r.user_id where r.run = p_run
     union
     select k.id from answers n join approvals a on a.approval = n.approval
       join entries k on k.run = '' and k.kind = 'key.enrolled' and k.key = 'key:' || n.key_id and k.tenant in (a.tenant, '*')

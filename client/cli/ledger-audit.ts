@@ -41,6 +41,7 @@ export function registerAudit(ledger: Command, io: Io): void {
         io.line(`completeness: ${verdict.completeness}`);
         for (const problem of verdict.missing) io.line(`  ${visible(problem)}`);
         io.line(`${verdict.size} entries sealed, ${verdict.waiting} wait, ${verdict.checkpoints} checkpoints`);
+        if (verdict.erased > 0) io.line(`content erased, on record: ${verdict.erased} entries`);
         if (verdict.integrity !== 'valid' || verdict.completeness !== 'complete') io.exitWith(EXIT.denied);
       }),
     );

@@ -65,9 +65,11 @@ function sayExport(verdict: ExportVerdict, io: Io): void {
   io.json(verdict as unknown as Json);
   io.line(`integrity: ${verdict.integrity}`);
   for (const problem of verdict.problems) io.line(`  ${visible(problem)}`);
+  io.line(`completeness: ${verdict.completeness}`);
+  for (const problem of verdict.missing) io.line(`  ${visible(problem)}`);
   const { freshness, entries, size, erased, origin } = verdict;
   io.line(`log ${visible(origin)}: ${size} entries, ${entries} of them in full`);
-  if (erased > 0) io.line(`content erased: ${erased}`);
+  if (erased > 0) io.line(`content erased, on record: ${erased} entries`);
   sayUnreadable(verdict.unreadable, verdict.integrity, io);
   switch (freshness.kind) {
     case 'unwitnessed':
@@ -82,7 +84,7 @@ function sayExport(verdict: ExportVerdict, io: Io): void {
     default:
       freshness satisfies never;
   }
-  if (verdict.integrity === 'invalid') io.exitWith(EXIT.denied);
+  if (verdict.integrity === 'invalid' || verdict.completeness === 'incomplete') io.exitWith(EXIT.denied);
 }
 
 function sayCall(verdict: CallVerdict, io: Io): void {
@@ -95,7 +97,9 @@ function sayCall(verdict: CallVerdict, io: Io): void {
   );
   if (verdict.policy !== null) io.line(visible(`policies ${verdict.policy}`));
   if (verdict.outcome.length > 0) io.line(visible(`then ${verdict.outcome.join(', ')}`));
-  if (verdict.erased > 0) io.line(`content erased: ${verdict.erased}`);
+  if (verdict.erased > 0) io.line(`content erased, on record: ${verdict.erased} entries`);
+  for (const place of verdict.erasedWithoutRecord)
+    io.line(visible(`${place}: its content is not in the file, and no entry says that it was erased`));
   sayUnreadable(verdict.unreadable, verdict.integrity, io);
   if (verdict.integrity === 'invalid') io.exitWith(EXIT.denied);
 }

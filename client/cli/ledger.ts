@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { Io } from './io.ts';
 import { registerAudit } from './ledger-audit.ts';
+import { registerErase } from './ledger-erase.ts';
 import { registerExport } from './ledger-export.ts';
 import { registerList } from './ledger-list.ts';
 import { registerRecover } from './ledger-recover.ts';
@@ -15,4 +16,5 @@ export function register(program: Command, io: Io): void {
   registerVerify(ledger, io);
   registerAudit(ledger, io);
   registerRecover(ledger, io);
+  registerErase(ledger, io);
 }

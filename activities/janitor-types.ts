@@ -13,6 +13,8 @@ export interface SweepResult {
   readonly questions: readonly DueQuestion[];
   readonly lostClaims: number;
   readonly closedRuns: number;
+  /** Ended runs that were compared with their histories. */
+  readonly reconciledRuns: number;
   /** Thresholds that charging dead calls has passed: people are told. */
   readonly notices: readonly string[];
 }

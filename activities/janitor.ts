@@ -6,7 +6,9 @@ import { settleDeadCalls } from './accounts.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { CLAIM_GRACE_MS, JANITOR_BATCH, RUN_CHECK_MS } from '../governance/limits.ts';
 import type { DueQuestion, SweepResult } from './janitor-types.ts';
+import type { SeenHistory } from './history.ts';
 import { pgJson } from './pg-json.ts';
+import { reconcileRuns } from './reconcile-run.ts';
 import type { CallShared } from './prepared.ts';
 
 /** What Temporal knows of a workflow; null: nothing. */
@@ -23,6 +25,8 @@ export interface WorkflowEyes {
   tell(workflowId: string, call: string): Promise<void>;
   /** The latest execution of a workflow id. @throws when Temporal cannot be asked */
   describe(workflowId: string): Promise<WorkflowView | null>;
+  /** The history of a run's workflow; null: it is gone. @throws when Temporal cannot be asked */
+  history(workflowId: string, run: string): Promise<SeenHistory | null>;
 }
 
 interface LostClaim {
@@ -57,7 +61,9 @@ export async function sweep(shared: CallShared, eyes: WorkflowEyes): Promise<Swe
   const lostClaims = await loseClaims(shared);
   await shared.deps.db.query('select actguard.forget_live()');
   await tellRuns(shared, eyes);
-  return { closedRuns, lostClaims, notices, questions: await dueQuestions(shared) };
+  const questions = await dueQuestions(shared);
+  const reconciledRuns = await reconcileRuns(shared.deps, eyes);
+  return { closedRuns, lostClaims, notices, questions, reconciledRuns };
 }
 
 async function loseClaims(shared: CallShared): Promise<number> {

@@ -1,6 +1,7 @@
 /** What activities ask of Temporal itself, over their worker's own connection. */
 import { getClient } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/client';
+import { readHistory } from './history.ts';
 import type { WorkflowEyes } from './janitor.ts';
 
 /** The name of `lookSignal` (workflows/messages.ts), which activities may import as types only. */
@@ -18,6 +19,7 @@ export const temporalEyes: WorkflowEyes = {
     }
   },
   tell: tellRun,
+  history: (workflowId, run) => readHistory(getClient(), workflowId, run),
 };
 
 /** Tells a run that more is known of one of its calls; one that has ended has nothing to be told. @throws when Temporal is away */

@@ -22,4 +22,12 @@ export type { StartOptions } from './requests.ts';
 export { Run } from './run.ts';
 export { topUpRun } from './run-commands.ts';
 export { Session, type SessionOptions } from './session.ts';
-export { countEntries, listEntries, type EntryFilter, type ListedEntry } from './ledger.ts';
+export {
+  countEntries,
+  followEntries,
+  listEntries,
+  newestEntries,
+  readEntry,
+  type EntryFilter,
+  type ListedEntry,
+} from './ledger.ts';

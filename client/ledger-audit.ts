@@ -2,21 +2,25 @@
  * The live audit: integrity (what is there is what was signed) and completeness (nothing that happened is missing), two
  * verdicts that name what is wrong by run and call. Reads as a worker does, through functions; changes nothing.
  */
+import type { SeenHistory } from '../activities/history.ts';
 import type { SealedHead } from '../activities/seal-types.ts';
 import type { ContentDatabase } from '../activities/deps.ts';
 import { verifySignature } from '../activities/signatures.ts';
 import { openCheckpoint } from '../governance/checkpoint.ts';
-import { type ToldCall, checkCompleteness } from '../governance/completeness.ts';
+import { checkCompleteness } from '../governance/completeness.ts';
 import { checkErasures } from '../governance/erasure.ts';
 import type { JsonObject } from '../governance/json.ts';
 import { checkContent } from '../governance/ledger-export.ts';
+import { checkBudgets } from '../governance/ledger-budget.ts';
 import { placeOf } from '../governance/ledger-verify.ts';
 import { NO_PEAKS, type Peaks, appendLeaves, leafHash, rootOf, sameBytes } from '../governance/merkle.ts';
 import type { NoteKey } from '../governance/note.ts';
+import { type Since, compareApprovals, compareCalls, compareRuns } from './ledger-compare.ts';
 
 type Db = ContentDatabase;
 const PAGE = 1_000;
 const MAX_NAMED = 50;
+const LOOK_EVERY_MS = 200;
 
 /** What the audit compares with. */
 export interface AuditEvidence {
@@ -24,6 +28,12 @@ export interface AuditEvidence {
   readonly witness: NoteKey | null;
   /** What the sealer's workflow remembers; null: it was not asked or never sealed. */
   readonly tripwire: SealedHead | null;
+  /** Reads a run's workflow history; null: it is gone. Absent: histories are not compared. */
+  readonly history?: (workflowId: string, run: string) => Promise<SeenHistory | null>;
+  /** How long entries that wait may take to be sealed; default: not at all. */
+  readonly waitMs?: number;
+  /** Compare also runs whose `run.reconciled` is sealed. */
+  readonly allHistories?: boolean;
 }
 
 /** Two verdicts. */
@@ -47,12 +57,14 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
   const [problems, missing]: [string[], string[]] = [[], []];
   const say = (list: string[]) => (problem: string) => void (list.length < MAX_NAMED && list.push(problem));
   const [wrong, absent] = [say(problems), say(missing)];
-  const waiting = await waitingCount(db);
+  const since = await settled(db, evidence.waitMs ?? 0);
+  const { waiting } = since;
   const checkpoints = await readCheckpoints(db, evidence, wrong);
   const roots = new Map(checkpoints.map((c) => [c.size, c.root]));
   const { tripwire } = evidence;
   const completeness = checkCompleteness({ keepCalls: true });
   const erasures = checkErasures();
+  const budgets = checkBudgets();
   let peaks: Peaks = NO_PEAKS;
   let unreadable = 0;
   const compare = (): void => {
@@ -80,6 +92,7 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
       else if (typeof content === 'object') wrong(`${place}: \`${content.changed}\` is not what was recorded`);
       erasures.entry(entry, content === 'erased', place);
       completeness.entry(entry);
+      budgets.entry(entry);
     }
     peaks = appendLeaves(peaks, [hash]).peaks;
     compare();
@@ -96,9 +109,12 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
   const erased = erasures.end();
   for (const place of erased.unrecorded) absent(`${place}: its content was erased without a record`);
   for (const hidden of await hiddenEntries(db)) absent(`${hidden} is kept and was never sealed`);
-  const told = completeness.end({ waiting: waiting > 0 });
+  const told = completeness.end({ waiting });
   told.missing.forEach(absent);
-  await compareCalls(db, told.calls, waiting > 0, absent);
+  budgets.end().forEach(absent);
+  await compareApprovals(db, told.calls, since, absent);
+  await compareRuns(db, told, evidence, since, absent);
+  await compareCalls(db, told.calls, since, absent);
   return {
     integrity: problems.length === 0 ? 'valid' : 'invalid',
     problems,
@@ -106,51 +122,10 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     missing,
     size: peaks.size,
     checkpoints: checkpoints.length,
-    waiting,
+    waiting: since.count,
     erased: erased.recorded,
     unreadable,
   };
-}
-
-/** The platform's calls and the ledger's have to be the same ones, both ways. */
-async function compareCalls(
-  db: Db,
-  told: readonly ToldCall[],
-  waiting: boolean,
-  absent: (problem: string) => void,
-): Promise<void> {
-  const left = new Map(told.filter((c) => c.started).map((c) => [`${c.run}/${c.call}`, c]));
-  let after = { run: '', call: '' };
-  for (;;) {
-    const rows = await db.query<{ run: string; call: string; state: string; approval: string | null; open: boolean }>(
-      'select run, call, state, approval, open from actguard.ledger_calls($1, $2, $3)',
-      [after.run, after.call, PAGE],
-    );
-    for (const row of rows) {
-      const key = `${row.run}/${row.call}`;
-      const entry = left.get(key);
-      left.delete(key);
-      if (!entry) {
-        if (!waiting) absent(`run ${row.run}: call ${row.call} was made, the ledger has no start of it`);
-      } else if (!waiting && !row.open && stateOf(row.state) !== entry.state) {
-        absent(
-          `run ${row.run}: call ${row.call} is ${row.state}, the ledger says ${entry.state ?? 'nothing of its end'}`,
-        );
-      } else if (row.approval !== null && entry.approval !== row.approval) {
-        absent(`run ${row.run}: call ${row.call} used approval ${row.approval}, the ledger does not say so`);
-      }
-    }
-    const last = rows.at(-1);
-    if (!last || rows.length < PAGE) break;
-    after = last;
-  }
-  for (const { run, call } of left.values())
-    absent(`run ${run}: call ${call} is in the ledger, the platform does not know it`);
-}
-
-/** A model call whose worker died is paid in full: the ledger calls it failed. */
-function stateOf(state: string): string {
-  return state === 'lost' ? 'failed' : state;
 }
 
 interface Leaf {
@@ -200,9 +175,20 @@ async function readCheckpoints(
   return kept;
 }
 
-async function waitingCount(db: Db): Promise<number> {
-  const [row] = await db.query<{ w: { count: number } }>('select actguard.ledger_waiting() as w');
-  return row?.w.count ?? 0;
+/** Waits for what was written before now to be sealed. */
+async function settled(db: Db, waitMs: number): Promise<Since & { readonly count: number }> {
+  const until = performance.now() + waitMs;
+  let cutMs: number | null = null;
+  for (;;) {
+    const [row] = await db.query<{ w: { count: number; oldestMs: number | null; nowMs: number } }>(
+      'select actguard.ledger_waiting() as w',
+    );
+    const { count, oldestMs, nowMs } = row?.w ?? { count: 0, oldestMs: null, nowMs: 0 };
+    cutMs ??= nowMs;
+    const waiting = oldestMs !== null && oldestMs <= cutMs;
+    if (!waiting || performance.now() >= until) return { cutMs, waiting, count };
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
 }
 
 async function hiddenEntries(db: Db): Promise<string[]> {

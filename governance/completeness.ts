@@ -23,8 +23,12 @@ interface RunSoFar {
   seenTo: number;
   readonly seenAbove: Set<number>;
   readonly calls: Map<string, Call>;
-  readonly granted: Set<string>;
+  /** The call of each ask that was granted. */
+  readonly granted: Map<string, string>;
   lastSeq: number | null;
+  reconciled: boolean;
+  /** What its workflow's history says otherwise. */
+  readonly differs: string[];
 }
 
 /** A judgement under way. */
@@ -36,6 +40,8 @@ export interface CompletenessCheck {
     readonly missing: readonly string[];
     /** All of them with `keepCalls`, else those that something is missing of. */
     readonly calls: readonly ToldCall[];
+    /** Runs that are told of; with `keepCalls` only. `reconciled`: compared with their histories. */
+    readonly runs: ReadonlyMap<string, { readonly opened: boolean; readonly reconciled: boolean }>;
   };
 }
 
@@ -71,26 +77,33 @@ export function checkCompleteness({ keepCalls = false }: { readonly keepCalls?: 
           if (missing.length < MAX_NAMED) missing.push(`run ${run}: ${problem}`);
         calls.push(...known.calls.values());
       }
-      return { missing, calls };
+      const whole = [...runs].flatMap(([run, known]) => (typeof known === 'object' ? [[run, known] as const] : []));
+      return { missing, calls, runs: new Map(whole) };
     },
   };
 }
 
 /** A run of which nothing is known yet, or one that was whole with so many calls. */
 function newRun(lastSeq: number | undefined): RunSoFar {
-  const common = { seenAbove: new Set<number>(), calls: new Map<string, Call>(), granted: new Set<string>() };
+  const common = {
+    reconciled: false,
+    differs: [],
+    seenAbove: new Set<number>(),
+    calls: new Map<string, Call>(),
+    granted: new Map<string, string>(),
+  };
   return lastSeq === undefined
     ? { opened: false, seenTo: 0, lastSeq: null, ...common }
     : { opened: true, seenTo: lastSeq, lastSeq, ...common };
 }
 
-function isWhole({ opened, calls, lastSeq, seenTo }: RunSoFar): boolean {
-  return opened && lastSeq !== null && seenTo >= lastSeq && calls.size === 0;
+function isWhole({ opened, calls, lastSeq, seenTo, differs }: RunSoFar): boolean {
+  return opened && lastSeq !== null && seenTo >= lastSeq && calls.size === 0 && differs.length === 0;
 }
 
 function forgetWhatIsWhole(known: RunSoFar, call: Call): void {
   const ended = call.state === 'succeeded' || call.state === 'failed';
-  const allowed = call.approval === null || known.granted.has(call.approval);
+  const allowed = call.approval === null || known.granted.get(call.approval) === call.call;
   if (call.started ? ended && allowed : call.state === null) known.calls.delete(call.call);
 }
 
@@ -99,7 +112,12 @@ function apply(known: RunSoFar, run: string, kind: string, entry: JsonObject): C
   const data = (entry['data'] ?? {}) as JsonObject;
   if (kind === 'run.opened') known.opened = true;
   if (kind === 'run.closed' && typeof data['lastSeq'] === 'number') known.lastSeq = data['lastSeq'];
-  if (kind === 'approval.granted') known.granted.add(String(data['approvalId']));
+  if (kind === 'approval.granted') known.granted.set(String(data['approvalId']), String(entry['call']));
+  if (kind === 'run.reconciled') {
+    known.reconciled = true;
+    const named = (field: string): string[] => (Array.isArray(data[field]) ? data[field].map(String) : []);
+    known.differs.push(...differencesOf(named('notInLedger'), named('notInHistory')));
+  }
   const seq = typeof entry['seq'] === 'number' ? entry['seq'] : null;
   if (seq !== null) seen(known, seq);
   if (typeof entry['call'] !== 'string') return null;
@@ -124,6 +142,14 @@ function apply(known: RunSoFar, run: string, kind: string, entry: JsonObject): C
   return call;
 }
 
+/** In words: what a run's history and its entries do not both tell. */
+export function differencesOf(notInLedger: readonly string[], notInHistory: readonly string[]): string[] {
+  return [
+    ...notInLedger.map((call) => `call ${call} is in the workflow's history and not in the ledger`),
+    ...notInHistory.map((call) => `call ${call} is in the ledger and not in the workflow's history`),
+  ];
+}
+
 function seen(known: RunSoFar, seq: number): void {
   if (seq <= known.seenTo) return;
   known.seenAbove.add(seq);
@@ -131,13 +157,13 @@ function seen(known: RunSoFar, seq: number): void {
 }
 
 function missingOf(known: RunSoFar, waiting: boolean): string[] {
-  const problems: string[] = [];
+  const problems: string[] = [...known.differs];
   if (!known.opened) problems.push('its opening is missing');
   for (const { call, started, state, approval } of known.calls.values()) {
     if (started && state === null && known.lastSeq !== null && !waiting)
       problems.push(`call ${call} started and has no end`);
     if (!started && state !== null) problems.push(`call ${call} ended and has no start`);
-    if (approval !== null && !known.granted.has(approval))
+    if (approval !== null && known.granted.get(approval) !== call)
       problems.push(`call ${call} says approved, its yes is missing`);
   }
   // the highest numbers of a run that goes on may be under way; in a closed run none may be missing

@@ -8,6 +8,7 @@ export const ENTRY_KINDS = [
   'run.frozen',
   'run.thawed',
   'run.closed',
+  'run.reconciled',
   'run.recovered',
   'call.denied',
   'call.asked',

@@ -6,6 +6,7 @@ import { type OpenedCheckpoint, openCheckpoint } from './checkpoint.ts';
 import { checkCompleteness } from './completeness.ts';
 import { checkErasures } from './erasure.ts';
 import type { JsonObject } from './json.ts';
+import { checkBudgets } from './ledger-budget.ts';
 import { type ExportHead, checkContent, leafBytes, parseExportLeaf } from './ledger-export.ts';
 import { NO_PEAKS, type Peaks, appendLeaves, leafHash, rootOf, sameBytes } from './merkle.ts';
 import type { NoteKey, VerifyBytes } from './note.ts';
@@ -80,6 +81,7 @@ export function checkExport(head: ExportHead, evidence: Evidence): ExportCheck {
   const completeness = checkCompleteness();
   const erasures = checkErasures();
   const unreadable = new Map<string, number>();
+  const budgets = checkBudgets();
   let broken = false; // after a place that is not in order nothing can be said about the next one
   const compareKept = (): void => {
     if (kept !== null && kept.size === peaks.size && !sameBytes(kept.root, rootOf(peaks))) {
@@ -110,6 +112,7 @@ export function checkExport(head: ExportHead, evidence: Evidence): ExportCheck {
             say(`${placeOf(entry, at)}: \`${verdict.changed}\` is not what was recorded`);
           erasures.entry(entry, verdict === 'erased', placeOf(entry, at));
           completeness.entry(entry);
+          budgets.entry(entry);
         }
       }
       peaks = appendLeaves(peaks, ['body' in leaf ? leafHash(leafBytes(leaf.body)) : leaf.hash]).peaks;
@@ -127,6 +130,7 @@ export function checkExport(head: ExportHead, evidence: Evidence): ExportCheck {
       const { recorded, unrecorded } = erasures.end();
       const missing = [
         ...completeness.end().missing,
+        ...budgets.end(),
         ...unrecorded.map((place) => `${place}: its content was erased without a record`),
       ].slice(0, MAX_NAMED);
       const complete = missing.length === 0 ? 'complete' : 'incomplete';

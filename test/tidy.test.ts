@@ -31,6 +31,7 @@ const OPEN_BY_VALUE: { readonly [file: string]: string } = {
   'activities/payload-codec.ts': 'client and worker encrypt payloads alike',
   'activities/payload-keys.ts': 'client and worker read the same keys',
   'activities/signatures.ts': 'one place checks signatures; clients refuse forgeries before they are sent',
+  'activities/history.ts': 'worker and audit read workflow histories alike',
   'activities/directory.ts': 'one place verifies an enrolment before it is stored, for worker and command line',
 };
 /** Commands that run parts of the platform, with the reason; nobody may import them statically. */

@@ -33,19 +33,66 @@ begin
   end loop;
 end $$;
 
--- Reading the ledger: filters, stable paging by id. Bodies come as the text whose UTF-8 bytes are kept.
-create or replace function actguard.list_entries(p jsonb) returns setof jsonb
+-- What an entry says, for filters. jsonb cannot hold U+0000.
+create or replace function actguard.entry_data(p_body bytea) returns jsonb
+language sql immutable set search_path = actguard, pg_temp as $$
+  select replace(convert_from(p_body, 'UTF8'), '\u0000', '\ufffd')::jsonb->'data'
+$$;
+
+-- What an entry is about in micro-dollars: what was spent, else what was reserved; null: no money.
+create or replace function actguard.entry_micros(p_data jsonb) returns bigint
+language sql immutable set search_path = actguard, pg_temp as $$
+  select case when jsonb_typeof(m) = 'number' then m::numeric::bigint end
+  from (select coalesce(p_data->'spentMicros', p_data #> '{spent,usdMicros}', p_data #> '{reserved,usdMicros}') as m) amount
+$$;
+
+-- Whether all filters hold for an entry.
+create or replace function actguard.entry_matches(e entries, p jsonb) returns boolean
 language sql stable security definer set search_path = actguard, pg_temp as $$
-  select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', nullif(e.run, ''), 'seq', e.seq,
-    'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'body', convert_from(e.body, 'UTF8'), 'content', c.content)
-  from entries e left join entry_contents c on c.entry_id = e.id
-  where e.id > coalesce((p->>'after')::bigint, 0)
-    and (p->>'tenant' is null or e.tenant = p->>'tenant')
+  select (p->>'tenant' is null or e.tenant = p->>'tenant')
     and (p->>'run' is null or e.run = p->>'run')
     and (p->>'kind' is null or e.kind = p->>'kind')
     and (p->>'call' is null or e.call = p->>'call')
-    and (p->>'tool' is null or convert_from(e.body, 'UTF8')::jsonb #>> '{data,tool}' = p->>'tool')
-  order by e.id limit least(coalesce((p->>'limit')::int, 100), 1000)
+    and (p->>'sinceMs' is null or ms(e.inserted_at) >= (p->>'sinceMs')::bigint)
+    and (p->>'untilMs' is null or ms(e.inserted_at) < (p->>'untilMs')::bigint)
+    and (p->>'tool' is null or coalesce(entry_data(e.body)->>'tool', entry_data(e.body)->>'model') = p->>'tool')
+    and (p->>'code' is null or entry_data(e.body)->>'code' = p->>'code')
+    and (p->>'user' is null or entry_data(e.body)->>'user' = p->>'user'
+      or exists (select from runs r where r.run = e.run and r.user_id = p->>'user'))
+    and (p->>'minMicros' is null or coalesce(entry_micros(entry_data(e.body)) >= (p->>'minMicros')::bigint, false))
+    and (p->>'maxMicros' is null or coalesce(entry_micros(entry_data(e.body)) <= (p->>'maxMicros')::bigint, false))
+$$;
+
+create or replace function actguard.entry_json(e entries) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', nullif(e.run, ''), 'seq', e.seq,
+    'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'leaf', (select l.idx from ledger_leaves l where l.entry_id = e.id),
+    'body', convert_from(e.body, 'UTF8'), 'content', (select c.content from entry_contents c where c.entry_id = e.id))
+$$;
+
+-- Reading the ledger: a page after an id, oldest first. Bodies come as the text whose UTF-8 bytes are kept.
+create or replace function actguard.list_entries(p jsonb) returns setof jsonb
+language plpgsql stable security definer set search_path = actguard, pg_temp as $$
+declare v_after bigint := coalesce((p->>'after')::bigint, 0); v_limit int := least(coalesce((p->>'limit')::int, 100), 1000);
+begin
+  if p->>'run' is not null then -- by its index, however long the ledger is
+    return query select entry_json(e) from entries e where e.run = p->>'run' and e.id > v_after and entry_matches(e, p)
+      order by e.id limit v_limit;
+  else
+    return query select entry_json(e) from entries e where e.id > v_after and entry_matches(e, p) order by e.id limit v_limit;
+  end if;
+end $$;
+
+-- The latest entries, newest first.
+create or replace function actguard.newest_entries(p jsonb) returns setof jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select entry_json(e) from entries e where entry_matches(e, p) order by e.id desc limit least(coalesce((p->>'limit')::int, 100), 1000)
+$$;
+
+-- One entry by its id; null where there is none.
+create or replace function actguard.read_entry(p_id bigint) returns jsonb
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select entry_json(e) from entries e where e.id = p_id
 $$;
 
 -- How many entries of each kind a run has.

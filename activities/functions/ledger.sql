@@ -95,14 +95,31 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
     and not exists (select from ledger_pending p where p.entry_id = e.id) order by e.id limit p_limit
 $$;
 
--- For an audit: calls as the platform knows them, tools' and models', by run and call.
-create or replace function actguard.ledger_calls(p_run text, p_call text, p_limit int)
-returns table (run text, call text, seq int, state text, approval text, open boolean)
+-- For an audit: calls as the platform knows them, tools' and models', by run and call. `fresh`: made, `open`: not ended
+-- before p_cut, milliseconds: their entries may be younger than what the audit reads.
+create or replace function actguard.ledger_calls(p_run text, p_call text, p_limit int, p_cut bigint)
+returns table (run text, call text, seq int, state text, approval text, open boolean, fresh boolean)
 language sql stable security definer set search_path = actguard, pg_temp as $$
-  select * from (
-    select c.run, c.call, c.seq, c.state, c.approval, c.state in ('claimed', 'retrying') from calls c
+  select run, call, seq, state, approval, open or coalesce(ms(ended) >= p_cut, false), ms(made) >= p_cut from (
+    select c.run, c.call, c.seq, c.state, c.approval, c.state in ('claimed', 'retrying'), c.finished_at, c.last_claim_at from calls c
     union all
-    select m.run, m.call, m.seq, m.state, null, m.state = 'started' from model_calls m
-  ) all_calls (run, call, seq, state, approval, open)
+    select m.run, m.call, m.seq, m.state, null, m.state = 'started', m.finished_at, m.started_at from model_calls m
+  ) all_calls (run, call, seq, state, approval, open, ended, made)
   where (all_calls.run, all_calls.call) > (p_run, p_call) order by 1, 2 limit p_limit
+$$;
+
+-- For an audit: runs, by id.
+create or replace function actguard.ledger_runs(p_after text, p_limit int, p_cut bigint)
+returns table (run text, workflow_id text, fresh boolean, ended boolean)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select r.run, r.workflow_id, ms(r.opened_at) >= p_cut, coalesce(ms(r.closed_at) < p_cut, false)
+  from runs r where r.run > p_after order by r.run limit p_limit
+$$;
+
+-- For an audit: approvals that a call has used, by id.
+create or replace function actguard.ledger_approvals(p_after text, p_limit int, p_cut bigint)
+returns table (approval text, run text, call text, fresh boolean)
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  select a.approval, a.run, a.call, ms(a.consumed_at) >= p_cut
+  from approvals a where a.state = 'consumed' and a.approval > p_after order by a.approval limit p_limit
 $$;

@@ -1,5 +1,6 @@
 /** `actguard ledger audit`: integrity and completeness of the live ledger. Exits 0 both hold, 1 could not check, 2 one does not. */
 import type { Command } from 'commander';
+import { readHistory } from '../../activities/history.ts';
 import { sealerIdOf, TASK_QUEUE } from '../../workflows/ids.ts';
 import { sealedQuery } from '../../workflows/messages.ts';
 import type { Json } from '../../governance/json.ts';
@@ -11,9 +12,13 @@ import { keyOf } from './ledger-verify.ts';
 import { EXIT } from './output.ts';
 import { visible } from './show-approval.ts';
 
+/** What is written when the audit begins is sealed by then, where a sealer works. */
+const SEALED_WITHIN_MS = 10_000;
+
 interface Flags {
   readonly key: readonly string[];
   readonly witness?: string;
+  readonly histories?: boolean;
 }
 
 /** Registers the command. */
@@ -24,6 +29,7 @@ export function registerAudit(ledger: Command, io: Io): void {
     .description('check the live ledger: is it what was signed, and is anything missing')
     .option('--key <key>', "the log's public key; default: the dev stack's", collect, [])
     .option('--witness <key>', 'a witness whose signature the ledger has to carry')
+    .option('--histories', 'compare every workflow history that Temporal still has, also those compared before')
     .action((flags: Flags) =>
       withActguard(io, async (actguard) => {
         const keys = flags.key.length > 0 ? flags.key : [devKeyText(actguard.target.stateDirectory)];
@@ -34,6 +40,9 @@ export function registerAudit(ledger: Command, io: Io): void {
           keys: keys.map((text) => keyOf('--key', text, 'log')),
           witness: flags.witness === undefined ? null : keyOf('--witness', flags.witness, 'witness'),
           tripwire: sealer?.last ?? null,
+          history: (workflowId, run) => readHistory(actguard.client, workflowId, run),
+          waitMs: SEALED_WITHIN_MS,
+          allHistories: flags.histories === true,
         });
         io.json(verdict as unknown as Json);
         io.line(`integrity: ${verdict.integrity}`);

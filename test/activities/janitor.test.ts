@@ -59,6 +59,7 @@ const look = (w: TestWorker): Promise<SweepResult> =>
       Promise.resolve(
         states[workflowId] === 'GONE' ? null : { status: states[workflowId] ?? 'RUNNING', temporalRun: 't' },
       ),
+    history: () => Promise.resolve(null),
   });
 const info: CallInfo = {
   workflowId: 'actguard-janitor',

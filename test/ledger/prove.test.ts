@@ -1,9 +1,13 @@
 /** P6: proofs of calls that really ran: autonomous, approved, denied, repeated; and the audit of all of them. */
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { z } from 'zod';
+import { readHistory } from '../../activities/history.ts';
+import { reconcileRuns } from '../../activities/reconcile-run.ts';
 import { signatureChecks, verifySignature } from '../../activities/signatures.ts';
 import { makeAnswer, readApproval, sendAnswer } from '../../client/approvals.ts';
 import { devApprover } from '../../client/dev-approver.ts';
@@ -11,9 +15,12 @@ import { auditLedger } from '../../client/ledger-audit.ts';
 import { proveCall } from '../../client/ledger-export.ts';
 import { readCallProof } from '../../client/ledger-verify.ts';
 import { atMost, defineTool } from '../../define/index.ts';
+import { canonicalize } from '../../governance/canonical.ts';
 import { type CallProof, verifyCallProof } from '../../governance/call-proof.ts';
+import type { Json } from '../../governance/json.ts';
 import type { Evidence } from '../../governance/ledger-verify.ts';
 import { noteKeyText } from '../../governance/note.ts';
+import { workflowIdOf } from '../../workflows/ids.ts';
 import { signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 import { type Platform, platform } from '../support/platform.ts';
@@ -143,8 +150,36 @@ test('P6: a proof that is changed, of other roots, without its yes or without th
   );
 });
 
+const history = (workflowId: string, of: string) => readHistory(at.actguard.client, workflowId, of);
+
+test('P1 P6: a run that has ended is compared with its history once; what the history has is sealed', async () => {
+  const deps = { db: at.db, dev: true, log: () => undefined };
+  const eyes = { describe: () => Promise.reject(new Error('not asked')), history };
+  await at.db.query(`update actguard.runs set closed_at = closed_at - interval '1 min', checked_at = null`);
+  // the janitor of the platform may have been quicker
+  const rounds = [await reconcileRuns(deps, eyes), await reconcileRuns(deps, eyes)];
+  const [kept] = await at.db.query<{ body: string }>(
+    `select convert_from(body, 'UTF8') as body from actguard.entries where kind = 'run.reconciled' and run = $1`,
+    [run],
+  );
+  const { data } = JSON.parse(kept?.body ?? '{}') as { data: { historyLength: number; digest: string } };
+  const seen = await history(workflowIdOf(run), run);
+  expect(rounds[1]).toBe(0);
+  expect(data).toMatchObject({ agrees: true, notInLedger: [], notInHistory: [], workflow: 'completed' });
+  expect(data).toMatchObject({ historyLength: seen?.length, digest: seen?.digest });
+  expect(seen?.calls.filter((c) => c.recorded).map((c) => c.call)).toContain('small');
+  expect(await history('actguard-run-of-nobody', run)).toBeNull();
+  // anybody computes the digest from what Temporal shows
+  const { events } = JSON.parse(
+    historyToJSON(await at.actguard.client.workflow.getHandle(workflowIdOf(run)).fetchHistory()),
+  ) as { events: Json[] };
+  const text = events.map((event) => `${canonicalize(event)}\n`).join('');
+  expect(createHash('sha256').update(text).digest('hex')).toBe(data.digest);
+});
+
 test('P6 P1: the audit of real runs is valid and complete, and names the call whose entry is missing', async () => {
-  const look = () => auditLedger(at.db, { keys: [log.key], witness: null, tripwire: null });
+  const evidence = { keys: [log.key], witness: null, tripwire: null, history, allHistories: true, waitMs: 10_000 };
+  const look = () => auditLedger(at.db, evidence);
   expect(await look()).toMatchObject({
     integrity: 'valid',
     problems: [],
@@ -158,4 +193,24 @@ test('P6 P1: the audit of real runs is valid and complete, and names the call wh
   const after = await look();
   expect(after).toMatchObject({ integrity: 'valid', completeness: 'incomplete' });
   expect(after.missing).toEqual([`run ${run}: call smuggled was made, the ledger has no start of it`]);
+  // with entries of its own, too, the workflow's history still does not know it; nor the ledger an approval, a run, a call
+  await at.db.query(
+    `with e as (select * from actguard.entries where run = $1 and call = 'small')
+    select actguard.append_entries(jsonb_agg(jsonb_build_object('tenant', tenant, 'run', run, 'key', key || ':again', 'kind', kind,
+      'call', 'smuggled', 'body', replace(convert_from(body, 'UTF8'), '"call":"small"', '"call":"smuggled"')))) from e`,
+    [run],
+  );
+  await at.db.query(
+    `insert into actguard.approvals select (jsonb_populate_record(a, '{"approval":"forged","nonce":"other","ask":7}')).* from actguard.approvals a where call = 'big'`,
+  );
+  await at.db.query(
+    `insert into actguard.runs select (jsonb_populate_record(r, '{"run":"hidden"}')).* from actguard.runs r where run = $1`,
+    [run],
+  );
+  const { missing } = await look();
+  expect(missing.filter((problem) => !problem.includes('content'))).toEqual([
+    `run ${run}: call big used approval forged, the ledger has no such call`,
+    `run ${run}: call smuggled is in the ledger and not in the workflow's history`,
+    `run hidden was opened, the ledger has nothing of it`,
+  ]);
 });

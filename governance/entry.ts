@@ -34,7 +34,6 @@ export const ENTRY_KINDS = [
   'account.changed',
   'command.accepted',
   'command.invalid',
-  'person.enrolled',
   'person.invited',
   'key.pending',
   'key.enrolled',

@@ -12,7 +12,7 @@ import { signatureChecks, verifySignature } from '../../activities/signatures.ts
 import { makeAnswer, readApproval, sendAnswer } from '../../client/approvals.ts';
 import { devApprover } from '../../client/dev-approver.ts';
 import { auditLedger } from '../../client/ledger-audit.ts';
-import { proveCall } from '../../client/ledger-export.ts';
+import { proveCall, proveGrowth, proveLeaf } from '../../client/ledger-export.ts';
 import { readCallProof } from '../../client/ledger-verify.ts';
 import { atMost, defineTool } from '../../define/index.ts';
 import { canonicalize } from '../../governance/canonical.ts';
@@ -21,7 +21,7 @@ import type { Json } from '../../governance/json.ts';
 import type { Evidence } from '../../governance/ledger-verify.ts';
 import { noteKeyText } from '../../governance/note.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
-import { signerOf } from '../support/ledger.ts';
+import { sealedBodies, signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 import { type Platform, platform } from '../support/platform.ts';
 import { tlogverify } from '../support/tlogverify.ts';
@@ -119,6 +119,40 @@ test('P6: an independent verifier takes every inclusion proof of the run', async
   const [result] = tlogverify([{ origin: 'log.test', vkeys: [noteKeyText(log.key)], tlog_proofs: proofs }]);
   expect(proofs.length).toBeGreaterThan(8);
   expect(result?.checks.filter((check) => !check.ok)).toEqual([]);
+});
+
+test('P6: an independent verifier takes every checkpoint, growth between any two, every leaf and the whole tree', async () => {
+  const notes = await at.db.query<{ size: number; note: string }>(
+    'select size, note from actguard.ledger_checkpoints_page(0, 1000)',
+  );
+  const last = notes.at(-1) ?? { size: 0, note: '' };
+  const bodies = await sealedBodies(at.db);
+  const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  const checkpoints = Object.fromEntries(notes.map(({ size, note }) => [`at ${size}`, note]));
+  const pairs = notes.flatMap((from, i) => notes.slice(i).map((to) => [from.size, to.size] as const));
+  const consistency = await Promise.all(
+    pairs.map(async ([from, to]) => ({
+      ...{ from: `at ${from}`, to: `at ${to}` },
+      proof: (await proveGrowth(at.db, from, to)).map(base64),
+    })),
+  );
+  const kept = { origin: log.key.name, cosigned: false, ...last };
+  const proofs = await Promise.all(
+    bodies
+      .slice(0, last.size)
+      .map(async (body, i) => ({ leaf_data: base64(body), proof: await proveLeaf(at.db, i, kept) })),
+  );
+  const whole = {
+    ...{ origin: log.key.name, vkeys: [noteKeyText(log.key)], checkpoints, consistency, tlog_proofs: proofs },
+    trees: notes.map(({ size }) => ({ checkpoint: `at ${size}`, leaves: bodies.slice(0, size).map(base64) })),
+  };
+  expect(notes.length).toBeGreaterThan(1);
+  const [good] = tlogverify([whole]);
+  expect(good?.checks.filter((check) => !check.ok)).toEqual([]);
+  expect(good?.checks.length).toBe(2 * notes.length + pairs.length + last.size);
+  const [first] = bodies;
+  const bent = whole.tlog_proofs.map((p, i) => (i === 1 ? { ...p, leaf_data: base64(first ?? new Uint8Array()) } : p));
+  expect(tlogverify([{ ...whole, tlog_proofs: bent }])[0]?.checks.filter((check) => !check.ok)).toHaveLength(1);
 });
 
 test('P6: a proof that is changed, of other roots, without its yes or without the key is refused', async () => {

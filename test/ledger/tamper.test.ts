@@ -93,15 +93,10 @@ beforeEach(async () => {
   kept = { yesterday, note: state.note ?? '', tripwire: headOf(state.peaks), firstRun: runs[0] ?? '' };
 });
 
-type Verdicts = readonly [
-  exportOnly: string,
-  withCheckpoint: string,
-  withWitness: string,
-  audit: string,
-  complete: string,
-];
+/** Integrity and completeness, by evidence in hand: the export alone, and a kept checkpoint, and a witness; the live audit. */
+type Verdicts = readonly [exportOnly: string, withCheckpoint: string, withWitness: string, audit: string];
 
-/** The five verdicts about the database as it is now. */
+/** The verdicts about the database as it is now. */
 async function verdicts(): Promise<Verdicts> {
   const db = at.db();
   const file = join(folder, `export-${round}-${Math.random()}.jsonl`);
@@ -109,15 +104,31 @@ async function verdicts(): Promise<Verdicts> {
   for await (const line of exportLines(db, { tenant: null, contents: true })) lines.push(line);
   writeFileSync(file, `${lines.join('\n')}\n`);
   const base: Evidence = { keys: [log.key], witness: null, checkpoint: null, verify: verifySignature };
-  const check = async (more: Partial<Evidence>): Promise<string> =>
-    (await verifyExport(file, { ...base, ...more })).integrity;
+  const check = async (more: Partial<Evidence>): Promise<string> => {
+    const { integrity, completeness } = await verifyExport(file, { ...base, ...more });
+    return `${integrity} ${completeness}`;
+  };
   const audit = await auditLedger(db, { keys: [log.key], witness: watcher.key, tripwire: kept.tripwire });
   return [
     await check({}),
     await check({ checkpoint: kept.note }),
     await check({ witness: watcher.key, notBeforeSeconds: TODAY }),
-    audit.integrity,
-    audit.completeness,
+    `${audit.integrity} ${audit.completeness}`,
+  ];
+}
+
+/** Whether an independent verifier takes the export alone, and with the checkpoint that was kept. */
+async function strangers(): Promise<readonly [exportOnly: boolean, withCheckpoint: boolean]> {
+  let text = '';
+  for await (const piece of exportForTlogverify(at.db(), { tenant: null, keys: [noteKeyText(log.key)], witnesses: [] }))
+    text += piece;
+  const alone = JSON.parse(text) as { checkpoints: object; trees: { leaves: string[] }[] };
+  const size = Number(kept.note.split('\n')[1]);
+  const leaves = alone.trees[0]?.leaves.slice(0, size) ?? [];
+  const both = { ...alone, checkpoints: { ...alone.checkpoints, kept: kept.note }, trees: [...alone.trees, { checkpoint: 'kept', leaves }] }; // prettier-ignore
+  return [alone, both].map((document) => tlogverifyText(JSON.stringify(document))[0]?.ok ?? false) as [
+    boolean,
+    boolean,
   ];
 }
 
@@ -166,7 +177,11 @@ const TAMPERINGS: readonly (readonly [
   tamper: (db: Pick<Database, 'query'>) => Promise<unknown>,
   Verdicts,
 ])[] = [
-  ['nothing, the control', () => Promise.resolve(), ['valid', 'valid', 'valid', 'valid', 'complete']],
+  [
+    'nothing, the control',
+    () => Promise.resolve(),
+    ['valid complete', 'valid complete', 'valid complete', 'valid complete'],
+  ],
   [
     'an entry changed, its leaf hash with it',
     async (db) => {
@@ -179,9 +194,13 @@ const TAMPERINGS: readonly (readonly [
         `update actguard.ledger_leaves l set hash = sha256('\\x00'::bytea || e.body) from actguard.entries e where e.id = l.entry_id`,
       );
     },
-    ['invalid', 'invalid', 'invalid', 'invalid', 'complete'],
+    ['invalid complete', 'invalid complete', 'invalid complete', 'invalid complete'],
   ],
-  ['the tail cut off', (db) => cutTo(db, kept.yesterday), ['valid', 'invalid', 'invalid', 'invalid', 'incomplete']],
+  [
+    'the tail cut off',
+    (db) => cutTo(db, kept.yesterday),
+    ['valid complete', 'invalid complete', 'invalid complete', 'invalid incomplete'],
+  ],
   [
     'the middle cut out',
     async (db) => {
@@ -193,7 +212,7 @@ const TAMPERINGS: readonly (readonly [
       await db.query(renumber);
       await db.query(settle);
     },
-    ['invalid', 'invalid', 'invalid', 'invalid', 'incomplete'],
+    ['invalid incomplete', 'invalid incomplete', 'invalid incomplete', 'invalid incomplete'],
   ],
   [
     'two entries swapped',
@@ -202,27 +221,33 @@ const TAMPERINGS: readonly (readonly [
       await db.query('update actguard.ledger_leaves set idx = -1 - idx where idx in (1, 2)');
       await db.query('update actguard.ledger_leaves set idx = case idx when -2 then 2 else 1 end where idx < 0');
     },
-    ['invalid', 'invalid', 'invalid', 'invalid', 'complete'],
+    ['invalid complete', 'invalid complete', 'invalid complete', 'invalid complete'],
   ],
-  ['an entry inserted', (db) => forge(db, 2), ['invalid', 'invalid', 'invalid', 'invalid', 'incomplete']],
+  [
+    'an entry inserted',
+    (db) => forge(db, 2),
+    ['invalid incomplete', 'invalid incomplete', 'invalid incomplete', 'invalid incomplete'],
+  ],
   [
     'everything rewritten and signed by another key',
     (db) => rewrite(db, thief),
-    ['invalid', 'invalid', 'invalid', 'invalid', 'incomplete'],
+    ['invalid complete', 'invalid complete', 'invalid complete', 'invalid incomplete'],
   ],
   [
     'an old backup restored',
     async (db) => {
       await cutTo(db, kept.yesterday);
-      await db.query('delete from actguard.calls where run <> $1', [kept.firstRun]);
+      for (const table of ['calls', 'provenance', 'runs'])
+        await db.query(`delete from actguard.${table} where run <> $1`, [kept.firstRun]);
     },
-    ['valid', 'invalid', 'invalid', 'invalid', 'complete'],
+    ['valid complete', 'invalid complete', 'invalid complete', 'invalid complete'],
   ],
   [
     'a run dropped',
     async (db) => {
       await db.query(loosen);
-      await db.query('delete from actguard.calls where run = $1', [kept.firstRun]);
+      for (const table of ['calls', 'provenance', 'runs'])
+        await db.query(`delete from actguard.${table} where run = $1`, [kept.firstRun]);
       await db.query(
         'delete from actguard.ledger_leaves l using actguard.entries e where e.id = l.entry_id and e.run = $1',
         [kept.firstRun],
@@ -235,12 +260,12 @@ const TAMPERINGS: readonly (readonly [
       await db.query(renumber);
       await db.query(settle);
     },
-    ['invalid', 'invalid', 'invalid', 'invalid', 'complete'],
+    ['invalid complete', 'invalid complete', 'invalid complete', 'invalid complete'],
   ],
   [
     'everything rewritten with the stolen sealing key',
     (db) => rewrite(db, log),
-    ['valid', 'invalid', 'invalid', 'invalid', 'incomplete'],
+    ['valid complete', 'invalid complete', 'invalid complete', 'invalid incomplete'],
   ],
   [
     'content erased without a record',
@@ -249,13 +274,14 @@ const TAMPERINGS: readonly (readonly [
         `delete from actguard.entry_contents c using actguard.entries e where e.id = c.entry_id and e.kind = 'call.started' and e.seq = 1 and e.run = $1`,
         [kept.firstRun],
       ),
-    ['valid', 'valid', 'valid', 'valid', 'incomplete'],
+    ['valid incomplete', 'valid incomplete', 'valid incomplete', 'valid incomplete'],
   ],
 ];
 
 test.each(TAMPERINGS)('P6: %s', async (_name, tamper, expected) => {
   await tamper(at.db());
   expect(await verdicts()).toEqual(expected);
+  expect(await strangers()).toEqual([expected[0].startsWith('valid'), expected[1].startsWith('valid')]);
 });
 
 test('P6: an independent verifier takes the export, and refuses it with a byte of an entry changed', async () => {

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import type { Database } from '../../activities/deps.ts';
 import { connectDatabase } from '../../activities/postgres.ts';
+import { misfits } from './entry-schema.ts';
 
 /** What {@link freshDatabase} gives. */
 export interface FreshDatabase {
@@ -27,8 +28,11 @@ export async function freshDatabase(options: { readonly max?: number } = {}): Pr
     url,
     db,
     async drop() {
+      const problems = await misfits(db).catch(() => []); // a test that broke its tables on purpose
       await db.end();
       await drop();
+      if (problems.length > 0)
+        throw new Error(`entries do not fit docs/ledger-entry.schema.json:\n${problems.join('\n')}`);
     },
   };
 }

@@ -34,7 +34,7 @@ export async function appendEntries(
       run: null,
       key: `t:${from + i}`,
       atMs: 1_790_000_000_000 + from + i,
-      data: { number: from + i },
+      data: { uses: [], number: from + i },
       ...more,
     }),
   );

@@ -31,6 +31,7 @@ import { priceModel, reserveModel, settleModel } from './reserve-model.ts';
 import { commandRun } from './run-command.ts';
 import { applyResolve } from './resolve.ts';
 import { tellRun, temporalEyes } from './temporal.ts';
+import { traced } from './tracing.ts';
 import type { ReservationActivities } from './reservation-types.ts';
 import type { Activities, RunInput } from './types.ts';
 import type {
@@ -89,9 +90,9 @@ export function createActivities(
       return work(info);
     });
   const activities: ReturnType<typeof createActivities> = {
-    openRun: (input) => guarded((info) => openRun(shared, input, info)),
-    callTool: (input) => guarded((info) => callTool(shared, input, info)),
-    callModel: (input) => guarded((info) => callModel(shared, input, info)),
+    openRun: (input) => traced('openRun', input, () => guarded((info) => openRun(shared, input, info))),
+    callTool: (input) => traced('callTool', input, () => guarded((info) => callTool(shared, input, info))),
+    callModel: (input) => traced('callModel', input, () => guarded((info) => callModel(shared, input, info))),
     record: (input) => guarded((info) => record(shared, input, info)),
     recordAnswer: (input) => withEntries(input, () => recordAnswer(deps, input)),
     verifyCommand: (input) =>

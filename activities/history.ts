@@ -48,11 +48,22 @@ export async function readHistory(
       at = events.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? null;
     }
     await reader.add(latest);
+    // a Temporal reset goes on from an earlier point: what was called after it stands in the run that it was made from
+    for (const base of reader.resetFrom) {
+      if (reader.resetFrom.size > MAX_CONTINUED) break;
+      const before = await client.workflow.getHandle(workflowId, base).fetchHistory().catch(ifGone);
+      await reader.add(before?.events ?? [], true);
+    }
     return { status: status.name, ...reader.end() };
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return null;
     throw error;
   }
+}
+
+function ifGone(error: unknown): null {
+  if (error instanceof WorkflowNotFoundError) return null;
+  throw error;
 }
 
 function eventReader(client: Pick<Client, 'options'>, run: string) {
@@ -63,13 +74,21 @@ function eventReader(client: Pick<Client, 'options'>, run: string) {
     const decoded = await decodeArrayFromPayloads(client.options.loadedDataConverter, payloads).catch(() => []);
     return decoded[0];
   };
+  const resetFrom = new Set<string>();
   return {
-    async add(events: readonly Event[]): Promise<void> {
+    /** Temporal runs that were reset. */
+    resetFrom,
+    /** `beside`: they stand beside the history, not in its length and digest. */
+    async add(events: readonly Event[], beside = false): Promise<void> {
       const scheduled = new Map<string, string>();
       for (const event of events) {
-        length += 1;
-        const { events: written } = JSON.parse(historyToJSON({ events: [event] })) as { events: Json[] };
-        hash.update(`${canonicalize(written[0] ?? null)}\n`);
+        if (!beside) {
+          length += 1;
+          const { events: written } = JSON.parse(historyToJSON({ events: [event] })) as { events: Json[] };
+          hash.update(`${canonicalize(written[0] ?? null)}\n`);
+        }
+        const base = event.workflowTaskFailedEventAttributes?.baseRunId;
+        if (base) resetFrom.add(base);
         const asked = event.activityTaskScheduledEventAttributes;
         if (asked && CALLS.has(asked.activityType?.name ?? '')) {
           const input = (await decode(asked.input?.payloads)) as { run?: unknown; call?: unknown } | undefined;

@@ -44,8 +44,6 @@ export interface ListedEntry {
   readonly call: string | null;
   /** Database time, milliseconds since the epoch. */
   readonly insertedAtMs: number;
-  /** Its place in the sealed ledger; null: it waits. */
-  readonly leaf: number | null;
   /** Canonical JSON: the bytes that count. */
   readonly body: string;
   /** What lies erasable beside the entry; null when it has none or was erased; `unreadable`: the id of its lost key. */
@@ -69,9 +67,15 @@ export async function newestEntries(db: ContentDatabase, filter: EntryFilter = {
   return rows.map(({ e }) => opened(db, e)).reverse();
 }
 
-/** One entry by its id. @throws NOT_FOUND, BACKEND_UNAVAILABLE */
-export async function readEntry(db: ContentDatabase, id: number): Promise<ListedEntry> {
-  const [row] = await db.query<{ e: ListedEntry | null }>('select actguard.read_entry($1) as e', [id]);
+/** One entry by its id; `leaf`: its place in the sealed ledger, null while it waits. @throws NOT_FOUND, BACKEND_UNAVAILABLE */
+export async function readEntry(
+  db: ContentDatabase,
+  id: number,
+): Promise<ListedEntry & { readonly leaf: number | null }> {
+  const [row] = await db.query<{ e: (ListedEntry & { leaf: number | null }) | null }>(
+    'select actguard.read_entry($1) as e',
+    [id],
+  );
   if (row?.e) return opened(db, row.e);
   throw new ActGuardError('NOT_FOUND', `there is no entry ${id}`, { hint: '`actguard ledger list` shows their ids' });
 }

@@ -66,8 +66,7 @@ $$;
 create or replace function actguard.entry_json(e entries) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', nullif(e.run, ''), 'seq', e.seq,
-    'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'leaf', (select l.idx from ledger_leaves l where l.entry_id = e.id),
-    'body', convert_from(e.body, 'UTF8'), 'content', (select c.content from entry_contents c where c.entry_id = e.id))
+    'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'body', convert_from(e.body, 'UTF8'), 'content', (select c.content from entry_contents c where c.entry_id = e.id))
 $$;
 
 -- Reading the ledger: a page after an id, oldest first. Bodies come as the text whose UTF-8 bytes are kept.
@@ -89,10 +88,10 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
   select entry_json(e) from entries e where entry_matches(e, p) order by e.id desc limit least(coalesce((p->>'limit')::int, 100), 1000)
 $$;
 
--- One entry by its id; null where there is none.
+-- One entry by its id, with its place in the sealed ledger; null where there is none.
 create or replace function actguard.read_entry(p_id bigint) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
-  select entry_json(e) from entries e where e.id = p_id
+  select entry_json(e) || jsonb_build_object('leaf', (select l.idx from ledger_leaves l where l.entry_id = e.id)) from entries e where e.id = p_id
 $$;
 
 -- How many entries of each kind a run has.

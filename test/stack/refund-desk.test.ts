@@ -159,7 +159,7 @@ test('P4 a frozen run goes on only after a signed thaw, then is approved with th
   expect(await actguard.run(id).state()).toMatchObject({ frozen: { reason: 'looks odd' } });
   expect(await json('thaw', id, '--reason', 'it is fine')).toMatchObject({ status: 0, json: { frozen: false } });
   const shown = await cli(['show', id]);
-  for (const word of ['waiting-approval', 'actguard approve', 'call.asked', 'command.accepted'])
+  for (const word of ['waiting-approval', 'actguard approve', "needs a person's yes", 'thawed by'])
     expect(shown.stdout).toContain(word);
   const approved = await json('approve', approval?.approvalId ?? '');
   expect(approved).toMatchObject({ status: 0, json: { counted: true, decision: 'approve' } });
@@ -228,7 +228,9 @@ test('P1 the ledger: every started call has its outcome; filters hold; pages nei
     page = entries(await json('ledger', 'list', '--run', run, '--limit', String(size), ...more));
     paged.push(...page);
   }
-  expect(paged).toEqual(entries(whole));
+  // the janitor may have compared the run with its history meanwhile
+  const lasting = (of: Listed[]): Listed[] => of.filter((e) => e.kind !== 'run.reconciled');
+  expect(lasting(paged)).toEqual(lasting(entries(whole)));
 });
 
 test('doctor finds nothing wrong on a live stack', async () => {

@@ -60,7 +60,6 @@ export const ENTRY_SAYS: { readonly [K in EntryKind]: Said } = {
   'key.revoked': { says: 'a key, or all keys of a person, count no more', run: 'never', data: { person: 'text', key: 'maybe hash' } },
   'freeze.set': { says: 'a tool, agent, user, tenant, model or everything is frozen', run: 'never', data: { scope: 'text', value: 'text', reason: 'text' } },
   'freeze.lifted': { says: 'a signed command lifted it', run: 'never', data: { ...SIGNED, scope: 'text', value: 'text', reason: 'text' } },
-  'calls.aborted': { says: 'calls in flight of a run are stopped', run: 'always', data: { by: 'text', reason: 'text' } },
   'credential.revealed': { says: 'a tool was given a secret itself; its name, never its value', run: 'maybe', call: 'maybe', data: { name: 'text' } },
   'credential.used': { says: 'secrets went along with requests of an attempt', run: 'maybe', call: 'maybe', data: { uses: 'list' } },
   'ledger.broken': { says: 'the database is not what was sealed: everything is frozen', run: 'never', data: { trouble: 'text', reason: 'text' } },

@@ -39,7 +39,7 @@ begin
   get diagnostics v_count = row_count;
   delete from entry_contents k using entries e where e.id = k.entry_id and e.run = any(v_runs) and e.kind = 'command.accepted'
     and convert_from(e.body, 'UTF8')::jsonb #>> '{data,verb}' = 'resolve'
-    and (v_call is null or command_payload(k.content->'envelope') #>> '{data,call}' = v_call);
+    and (v_call is null or coalesce(command_payload(k.content->'envelope') #>> '{data,call}', v_call) = v_call); -- sealed: it goes, too
   update command_nonces n set envelope = 'null' where n.target = any(select 'run:' || r from unnest(v_runs) r)
     and command_payload(n.envelope)->>'verb' = 'resolve'
     and (v_call is null or command_payload(n.envelope) #>> '{data,call}' = v_call);

@@ -144,6 +144,7 @@ describe('a turn that somebody reads along with', () => {
     await sweep(desk.shared, {
       tell: () => Promise.resolve(),
       describe: () => Promise.resolve({ status: 'RUNNING', temporalRun: 't' }),
+      history: () => Promise.resolve(null),
     });
     expect(await watch(run.run)).toEqual([]);
   });

@@ -51,6 +51,8 @@ begin
   update model_calls set result = null where run = any(v_runs) and (v_call is null or call = v_call);
   delete from transcripts where run = any(v_runs) and (v_call is null or call = v_call);
   delete from provenance where run = any(v_runs) and (v_call is null or call = v_call);
+  update runs set grant_json = jsonb_set(grant_json, '{input}', '""') where run = any(v_runs) and v_call is null;
+  delete from live_text where run = any(v_runs) and (v_call is null or call = v_call);
   update approvals set content = null, title = 'erased' where run = any(v_runs) and (v_call is null or call = v_call);
 
   insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)

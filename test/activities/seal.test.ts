@@ -93,7 +93,7 @@ test('P6: an entry that commits later than a younger one is sealed after it, wit
     await slow.end();
   }
   const numbers = (await sealedBodies(database.db)).map((b) => (JSON.parse(b.toString()) as { data: unknown }).data);
-  expect(numbers).toEqual([{ number: 1 }, { number: 0 }]);
+  expect(numbers).toMatchObject([{ number: 1 }, { number: 0 }]);
 });
 
 test('P6: an entry whose transaction is rolled back is never sealed', async () => {

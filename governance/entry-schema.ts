@@ -1,6 +1,6 @@
 /**
- * What each kind of entry says: the published JSON Schema (docs/ledger-entry.schema.json) is made from this table, and every
- * entry that the tests write has to fit it. Fields may be added; those that are named here stay.
+ * What each kind of entry says: the published JSON Schema (docs/ledger-entry.schema.json) is made from this table, and what
+ * real runs write in the tests has to fit it. Fields may be added; those that are named here stay.
  */
 import { ENTRY_KINDS, type EntryKind } from './entry.ts';
 import type { JsonObject } from './json.ts';
@@ -66,6 +66,7 @@ export const ENTRY_SAYS: { readonly [K in EntryKind]: Said } = {
   'ledger.recovered': { says: 'a root said that the ledger goes on from there', run: 'never', data: { trouble: 'text', reason: 'text', key: 'hash', nonce: 'text', statedReason: 'text', envelopeSha256: 'hash' } },
   'ledger.erased': { says: 'content was erased: whose, by whom, why', run: 'maybe', call: 'maybe', data: { ...SIGNED, target: 'text', reason: 'text' } },
   'codec.decoded': { says: "encrypted payloads were decoded for Temporal's Web UI", run: 'never', data: { payloads: 'number', keys: 'list', namespace: 'text' } },
+  'codec.destroyed': { says: "a tenant's keys were destroyed: what they sealed is unreadable for ever", run: 'never', data: { keys: 'list', reason: 'text', by: 'text' } },
   'policy.pushed': { says: 'a policy set is in the database', run: 'never', data: { policy: 'text', source: 'text', files: 'list' } },
   'policy.proposed': { says: 'a set that loosens waits for a second person', run: 'never', data: { policy: 'maybe text', role: 'text', person: 'text', people: 'list', key: 'hash', nonce: 'text', reason: 'text', loosens: 'list' } },
   'policy.activated': { says: 'a set decides from now on', run: 'never', data: { policy: 'maybe text', role: 'text', person: 'text', people: 'list', key: 'hash', nonce: 'text', reason: 'text', loosens: 'list' } },

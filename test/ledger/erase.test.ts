@@ -20,6 +20,7 @@ import type { Json } from '../../governance/json.ts';
 import type { Evidence } from '../../governance/ledger-verify.ts';
 import { person } from '../approvals/fixture.ts';
 import { type TestRun, desk } from '../support/calls.ts';
+import { misfits } from '../support/entry-schema.ts';
 import { LOG, sealAll, sealDeps } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 
@@ -149,6 +150,7 @@ test('P6: a run, a call, a user: content is gone everywhere, proofs hold, audit 
   const file = await verified();
   expect(file).toMatchObject({ integrity: 'valid', completeness: 'complete', missing: [], erased: after.erased });
   expect(after.erased).toBeGreaterThanOrEqual(8);
+  expect(await misfits(at.db())).toEqual([]);
   expect(verifyCallProof(await proveCall(at.db(), two.run, 'c1'), evidence, null)).toMatchObject({
     integrity: 'valid',
     erasedWithoutRecord: [],

@@ -21,6 +21,7 @@ import type { Json } from '../../governance/json.ts';
 import type { Evidence } from '../../governance/ledger-verify.ts';
 import { noteKeyText } from '../../governance/note.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
+import { misfits } from '../support/entry-schema.ts';
 import { sealedBodies, signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 import { type Platform, platform } from '../support/platform.ts';
@@ -188,7 +189,7 @@ const history = (workflowId: string, of: string) => readHistory(at.actguard.clie
 
 test('P1 P6: a run that has ended is compared with its history once; what the history has is sealed', async () => {
   const deps = { db: at.db, dev: true, log: () => undefined };
-  const eyes = { describe: () => Promise.reject(new Error('not asked')), history };
+  const eyes = { tell: () => Promise.resolve(), describe: () => Promise.reject(new Error('not asked')), history };
   await at.db.query(`update actguard.runs set closed_at = closed_at - interval '1 min', checked_at = null`);
   // the janitor of the platform may have been quicker
   const rounds = [await reconcileRuns(deps, eyes), await reconcileRuns(deps, eyes)];
@@ -203,6 +204,7 @@ test('P1 P6: a run that has ended is compared with its history once; what the hi
   expect(data).toMatchObject({ historyLength: seen?.length, digest: seen?.digest });
   expect(seen?.calls.filter((c) => c.recorded).map((c) => c.call)).toContain('small');
   expect(await history('actguard-run-of-nobody', run)).toBeNull();
+  expect(await misfits(at.db)).toEqual([]);
   // anybody computes the digest from what Temporal shows
   const { events } = JSON.parse(
     historyToJSON(await at.actguard.client.workflow.getHandle(workflowIdOf(run)).fetchHistory()),

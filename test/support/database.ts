@@ -28,7 +28,8 @@ export async function freshDatabase(options: { readonly max?: number } = {}): Pr
     url,
     db,
     async drop() {
-      const problems = await misfits(db).catch(() => []); // a test that broke its tables on purpose
+      // a whole run of the suite with this set looks at every entry that any test writes
+      const problems = process.env['ACTGUARD_CHECK_ENTRIES'] ? await misfits(db).catch(() => []) : [];
       await db.end();
       await drop();
       if (problems.length > 0)

@@ -4,10 +4,17 @@
  */
 import { makeEntry } from '../governance/entry.ts';
 import { compareHistory } from '../governance/history.ts';
-import { JANITOR_BATCH, MAX_NAMED_CALLS, RECONCILE_AFTER_MS, RECONCILE_WITHIN_MS, RUN_CHECK_MS } from '../governance/limits.ts'; // prettier-ignore
+import { JANITOR_BATCH, RUN_CHECK_MS } from '../governance/limits.ts';
 import type { Deps } from './deps.ts';
 import type { WorkflowEyes } from './janitor.ts';
 import { pgJson } from './pg-json.ts';
+
+/** An ended run is compared with its history after this: its workflow has a last step to do. */
+const RECONCILE_AFTER_MS = 5_000;
+/** A workflow that goes on after its run (a user's own) is compared as it is then. */
+const RECONCILE_WITHIN_MS = 60 * 60_000;
+/** Calls that one entry names. */
+const MAX_NAMED_CALLS = 50;
 
 interface EndedRun {
   readonly run: string;

@@ -97,12 +97,6 @@ export const JANITOR_BATCH = 50;
 export const CLAIM_GRACE_MS = 20_000;
 /** How often an open run is compared with Temporal: a terminated one is found within about two minutes. */
 export const RUN_CHECK_MS = 60_000;
-/** An ended run is compared with its history after this: its workflow has a last step to do. */
-export const RECONCILE_AFTER_MS = 5_000;
-/** A workflow that goes on after its run (a user's own) is compared as it is then. */
-export const RECONCILE_WITHIN_MS = 60 * 60_000;
-/** Calls that one entry names. */
-export const MAX_NAMED_CALLS = 50;
 /** An outcome that the database does not take is written again for so long while heartbeats hold the call. */
 export const OUTCOME_AGAIN_WITHIN_MS = 5 * 60_000;
 /** What a tool reports of its progress: it travels with heartbeats. */

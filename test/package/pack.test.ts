@@ -152,7 +152,7 @@ export async function use(): Promise<CallResult<{ currency: string }>> {
   write({ 'types/pay.ts': TOOL.replace("'./currency'", "'./currency.js'").replace('rules: { cents', 'rules: { cent') });
   const wrong = run(process.execPath, tsc);
   expect(wrong.stdout).toContain("'cent'");
-});
+}, 240_000);
 
 test('the program runs from the package: its version; a tool with an enum and extensionless imports loads; policies are checked', () => {
   const actguard = (...args: string[]) => run(process.execPath, [join(installed, 'bin', 'actguard.mjs'), ...args]);

@@ -12,6 +12,7 @@ import { BUDGET_AGENT } from '../governance/id.ts';
 import type { Json } from '../governance/json.ts';
 import { DEFAULT_DEADLINE_MS, MAX_INPUT_BYTES, MAX_USER_GROUPS } from '../governance/limits.ts';
 import { accountSeeds } from './accounts.ts';
+import { callerOf, type Admitted } from './caller.ts';
 import { sealEntries } from './content.ts';
 import { openedModel } from './call-model.ts';
 import { committed, newSalt } from './call-entries.ts';
@@ -40,6 +41,8 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
       }),
     );
   }
+  const caller = await callerOf(deps, input);
+  if (caller.kind === 'refused') return denied(caller.denial);
   const problem = checkRequest(agent, input, deps.config.runLimit);
   if (problem) return denied(problem);
   const known = await attributesOf(deps.config.users, input.principal);
@@ -64,7 +67,7 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
     v: 1,
     principal: input.principal,
     mode: input.mode,
-    openedBy: input.openedBy,
+    openedBy: caller.openedBy,
     deadlineMs: input.deadlineMs ?? nowMs + DEFAULT_DEADLINE_MS,
     limit,
     tools: Object.fromEntries(agent.tools.map((t) => [t.name, t.manifest.digest])),
@@ -72,7 +75,7 @@ export async function openRun(shared: CallShared, input: OpenRunInput, info: Ope
     ...known,
     salt: newSalt(),
   };
-  const stored = await store(shared, input, info, grant, nowMs);
+  const stored = await store(shared, input, info, grant, caller, nowMs);
   if (stored.kind === 'refused') return denied(stored.denial);
   // a second attempt: what the first one stored counts, its salt among it
   if (stored.kind === 'opened') {
@@ -137,6 +140,7 @@ async function store(
   input: OpenRunInput,
   info: OpenInfo,
   grant: Omit<Grant, 'workflowId' | 'openedAtMs'>,
+  caller: Admitted,
   nowMs: number,
 ): Promise<Stored> {
   const { deps } = shared;
@@ -152,7 +156,8 @@ async function store(
       user,
       agent,
       mode: input.mode,
-      openedBy: input.openedBy,
+      openedBy: grant.openedBy,
+      ...(caller.keyId === null ? {} : { callerKey: caller.keyId, openingSha256: digestOf(input.opening ?? null) }),
       ...(deps.dev ? { dev: true } : {}),
       limit: grant.limit as unknown as Json,
       tools: digestOf(grant.tools),

@@ -47,6 +47,8 @@ export interface OpenRunInput {
   readonly principal: Principal;
   /** Who opened it: on the dev stack `local:<os user>`. */
   readonly openedBy: string;
+  /** The caller's signature over exactly this run (DSSE, governance/opening.ts). */
+  readonly opening?: Json;
   /** Asked for by the caller; may not exceed the configured run limit. */
   readonly budget: Limit | null;
   /** The user's own request. */

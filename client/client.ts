@@ -31,6 +31,9 @@ import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 import { parseMaxima } from './model-request.ts';
 import { runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
+import type { SigningKey } from './keys.ts';
+import { readToken, signOpening } from './tokens.ts';
+import type { Opening } from '../governance/opening.ts';
 import { derivedRun } from './governed-workflow.ts';
 import { Session, type SessionOptions } from './session.ts';
 
@@ -42,9 +45,11 @@ export class ActGuard {
   readonly taskQueue: string;
   readonly #agents = new AgentTools((input) => this.startCommand(input));
   #db: Database | undefined;
+  readonly #caller: SigningKey | null;
 
   /** @internal */
-  constructor(client: Client, target: Target, taskQueue: string) {
+  constructor(client: Client, target: Target, taskQueue: string, caller: SigningKey | null = null) {
+    this.#caller = caller;
     this.client = client;
     this.target = target;
     this.taskQueue = taskQueue;
@@ -60,7 +65,7 @@ export class ActGuard {
    */
   async start(agent: Agent | string, options: StartOptions): Promise<Run> {
     const run = ulid();
-    const request = runRequest(run, typeof agent === 'string' ? agent : agent.name, options);
+    const request = this.#signed(runRequest(run, typeof agent === 'string' ? agent : agent.name, options));
     await this.client.workflow.start<typeof agentRun>('agentRun', { ...this.#startOptions(request), args: [request] });
     return this.run(run);
   }
@@ -78,8 +83,8 @@ export class ActGuard {
     const run = derivedRun('session', options.tenant, options.id);
     const given = typeof options.agent === 'string' ? null : options.agent;
     const agent = given?.name ?? (options.agent as string);
-    const request = runRequest(run, agent, { ...options, input: options.input ?? '' });
-    const { deadlineMs: _moves, openedBy: _who, ...fixed } = request;
+    const request = this.#signed(runRequest(run, agent, { ...options, input: options.input ?? '' }));
+    const { deadlineMs: _moves, openedBy: _who, opening: _signed, ...fixed } = request;
     const parameters = digestOf({ ...fixed, deadline: options.deadline ?? null } as unknown as Json);
     // asked for while the session is opened: `session.tools()` needs the answer at once
     const tools = given ? knownOf(given) : this.#toolsOf(agent);
@@ -163,6 +168,27 @@ export class ActGuard {
     await this.close();
   }
 
+  /**
+   * The caller's signature over a run of a workflow of your own, for `openGoverned({ opening })`.
+   * @throws UNAUTHENTICATED where this client has no token
+   */
+  signOpening(run: Omit<Opening, 'v'>): Json {
+    if (this.#caller) return signOpening(this.#caller, run);
+    throw new ActGuardError('UNAUTHENTICATED', 'this client has no token', {
+      hint: 'connect({ token }), or ACTGUARD_TOKEN',
+    });
+  }
+
+  /** The request in the caller's name, where there is a token. */
+  #signed(request: AgentRunInput): AgentRunInput {
+    if (!this.#caller) return request;
+    return {
+      ...request,
+      openedBy: `key:${this.#caller.keyId.slice(0, 16)}`,
+      opening: signOpening(this.#caller, request),
+    };
+  }
+
   #startOptions(request: AgentRunInput) {
     rememberTenant(this.client, workflowIdOf(request.run), request.tenant);
     return {
@@ -194,5 +220,7 @@ function knownOf(agent: Agent): KnownTools {
  */
 export async function connect(options: ConnectOptions = {}): Promise<ActGuard> {
   const target = findTarget(options);
-  return new ActGuard(await openClient(target), target, options.taskQueue ?? TASK_QUEUE);
+  const token = options.token ?? (options.address === undefined ? process.env['ACTGUARD_TOKEN'] : undefined);
+  const caller = token === undefined || token === '' ? null : readToken(token);
+  return new ActGuard(await openClient(target), target, options.taskQueue ?? TASK_QUEUE, caller);
 }

@@ -21,6 +21,8 @@ export interface ConnectOptions {
   /** Folder where the search for `.actguard/dev.json` begins; default: the working directory. */
   readonly cwd?: string;
   readonly taskQueue?: string;
+  /** A caller's token (`actguard token create`): runs are opened in its name; default: ACTGUARD_TOKEN. */
+  readonly token?: string;
   /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS; null: none. The worker has to have the same. */
   readonly payloadKeys?: string | null;
 }

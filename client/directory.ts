@@ -32,7 +32,12 @@ export function addKey(
   db: Rows,
   key: SigningKey,
   signer: SigningKey,
-  options: { readonly tenant: string; readonly roles: readonly string[]; readonly nowMs: number },
+  options: {
+    readonly tenant: string;
+    readonly roles: readonly string[];
+    readonly nowMs: number;
+    readonly validUntilMs?: number;
+  },
 ): Promise<'enrolled' | 'again'> {
   return storeEnrolment(db, makeEnrolment(key, signer, { ...options, person: key.person }), options.nowMs);
 }

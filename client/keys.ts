@@ -43,6 +43,15 @@ export function generateKey(person: string, dev = false): SigningKey {
   return withPublic(generateKeyPairSync('ed25519').privateKey, person, dev);
 }
 
+/** PKCS #8 of an Ed25519 key up to its 32 bytes of seed (RFC 8410). */
+const ED25519_PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/** The key that a seed of 32 bytes stands for. */
+export function keyOfSeed(seed: Uint8Array, person: string): SigningKey {
+  const der = Buffer.concat([ED25519_PKCS8, seed]);
+  return withPublic(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }), person, false);
+}
+
 /** Signs a payload: the envelope that goes into a signal. Several keys sign the same bytes. */
 export function signEnvelope(payloadType: string, payload: Uint8Array, keys: readonly SigningKey[]): Json {
   const pae = preAuthEncoding(payloadType, payload);

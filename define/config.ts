@@ -22,6 +22,7 @@ const OPTIONS = [
   'providers',
   'prices',
   'approvals',
+  'callers',
   'secrets',
   'network',
 ];
@@ -56,6 +57,7 @@ export function defineConfig(options: ConfigOptions): Config {
     providers: checkProviders(checks, given.providers, agents),
     prices: checkPrices(checks, given.prices),
     approvals: checkApprovals(checks, given.approvals),
+    callers: checkCallers(checks, given.callers),
     secrets: checkSecrets(checks, given.secrets),
     network: checkNetwork(checks, given.network),
   };
@@ -92,6 +94,12 @@ function mergeTools(checks: Checks, tools: readonly Tool[], agents: readonly Age
   const merged = [...tools, ...added];
   if (added.size > 0) checkToolNames(checks, merged);
   return Object.freeze(merged);
+}
+
+function checkCallers(checks: Checks, value: unknown): Config['callers'] {
+  if (value === undefined || value === 'tokens' || value === 'anybody') return value ?? null;
+  checks.add('callers', `must be 'tokens' or 'anybody', not ${quote(value)}`);
+  return null;
 }
 
 function checkPolicies(checks: Checks, value: unknown): string {

@@ -238,6 +238,11 @@ export interface ConfigOptions {
     /** The domain that passkeys are made for; default: the page's host. */
     readonly rpId?: string;
   };
+  /**
+   * Who may open runs: callers with a token (`actguard token create`), or anybody who reaches Temporal. Default: tokens,
+   * on a dev stack anybody, recorded as a local identity.
+   */
+  readonly callers?: 'tokens' | 'anybody';
   /** Where secrets come from; default: the environment. A changed value is used once `cacheFor` (5 minutes) is over. */
   readonly secrets?: { readonly from?: readonly SecretFromOptions[]; readonly cacheFor?: Duration };
   readonly network?: {
@@ -265,6 +270,8 @@ export interface Config {
     /** Where the approval page is and its passkeys count; null: there is none. */
     readonly passkeys: RelyingParty | null;
   };
+  /** null: tokens, on a dev stack anybody. */
+  readonly callers: 'tokens' | 'anybody' | null;
   readonly secrets: Secrets;
   readonly network: { readonly privateHosts: readonly string[] };
 }

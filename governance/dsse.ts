@@ -16,6 +16,8 @@ export const COMMAND_PAYLOAD_TYPE = 'application/vnd.actguard.command+json';
 export const SESSION_PAYLOAD_TYPE = 'application/vnd.actguard.session+json';
 /** Payload type of key enrolments (governance/enrolment.ts). */
 export const ENROLMENT_PAYLOAD_TYPE = 'application/vnd.actguard.enrolment+json';
+/** Opening a run, signed by its caller (governance/opening.ts). */
+export const OPENING_PAYLOAD_TYPE = 'application/vnd.actguard.opening+json';
 
 /** A signature with the fingerprint of the key that made it. */
 export interface EnvelopeSignature {

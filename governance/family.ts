@@ -17,6 +17,11 @@ export function childOpenedBy(parent: string): string {
   return `${PREFIX}${parent}`;
 }
 
+/** The run that opened a run; null: none did. */
+export function parentOf(openedBy: string): string | null {
+  return isChild(openedBy) ? openedBy.slice(PREFIX.length) : null;
+}
+
 /** Whether a run was opened by another: its request is that run's words, not a user's, and its budget is that run's. */
 export function isChild(openedBy: string): boolean {
   return openedBy.startsWith(PREFIX);

@@ -22,6 +22,8 @@ export interface AgentRunInput {
   readonly user: string;
   readonly agent: string;
   readonly openedBy: string;
+  /** The caller's signature over exactly this run (DSSE, governance/opening.ts). */
+  readonly opening?: Json;
   readonly input: string;
   readonly budget: Limit | null;
   readonly deadlineMs: number | null;

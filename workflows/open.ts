@@ -26,6 +26,7 @@ export async function openRun(input: AgentRunInput, mode: OpenRunInput['mode']):
     mode,
     principal: { tenant: input.tenant, user: input.user, agent: input.agent },
     openedBy: input.openedBy,
+    ...(input.opening === undefined ? {} : { opening: input.opening }),
     budget: input.budget,
     input: input.input,
     deadlineMs: input.deadlineMs,

@@ -29,6 +29,8 @@ export interface GovernedOptions {
   readonly labels?: { readonly [label: string]: WrittenLimit };
   /** Milliseconds since the epoch; default a week from now. */
   readonly deadlineMs?: number;
+  /** Your signature over this run (`actguard.signOpening`), made before your workflow starts; needed outside a dev stack. */
+  readonly opening?: Json;
   /** The task queue of ActGuard's worker; default `actguard`. */
   readonly taskQueue?: string;
 }
@@ -152,6 +154,7 @@ async function open(run: string, options: GovernedOptions): Promise<GovernorStat
     {
       ...{ v: 1, run, tenant, user, agent, input },
       openedBy: `workflow:${workflowInfo().workflowType}`,
+      ...(options.opening === undefined ? {} : { opening: options.opening }),
       budget: budget === undefined ? null : limitOf(budget),
       deadlineMs: deadlineMs ?? null,
     },

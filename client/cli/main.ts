@@ -21,6 +21,7 @@ const COMMANDS: readonly (readonly [names: readonly string[], load: () => Promis
   [['keys'], () => import('./keys.ts')],
   [['gateway'], () => import('./gateway.ts')],
   [['approver'], () => import('./approver.ts')],
+  [['token'], () => import('./token.ts')],
   [['run'], () => import('./run.ts')],
   [['runs'], () => import('./runs.ts')],
   [['show'], () => import('./show.ts')],

@@ -4,22 +4,26 @@
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { connectDatabase } from '../activities/postgres.ts';
 import { connect } from '../client/client.ts';
 import type { Config } from '../define/types.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import { startDevStack } from './dev-stack.ts';
-import { loadConfig } from './load-config.ts';
+import { CONFIG_NAMES, findConfig, loadConfig } from './load-config.ts';
+import { prepareScan } from './scan-prepare.ts';
 import { CanarySearch, searchFiles, searchPostgres, searchTemporal, type Leak } from './scan-places.ts';
 import { runWorker } from './worker.ts';
 
 /** What is run. */
 export interface ScanOptions {
   readonly configPath?: string;
+  /** A project's folder: its configuration is scanned, none above it. */
+  readonly project?: string;
   /** Asked by `input`; absent: the first one. */
   readonly agent?: string;
-  /** The request that opens the agent's run; absent: only `calls` are made. */
+  /** The request that opens the agent's run; absent: the one of `actguard.scan.ts`, or only `calls` are made. */
   readonly input?: string;
   /** Calls of tools in a session of their own. */
   readonly calls: readonly { readonly tool: string; readonly args: Json }[];
@@ -42,8 +46,41 @@ export interface ScanResult {
   readonly searched: number;
 }
 
-/** Runs and looks. @throws CONFIG_INVALID, BACKEND_UNAVAILABLE when there is nothing to run or it does not start */
-export async function scanSecrets(options: ScanOptions): Promise<ScanResult> {
+/** Runs and looks. @throws CONFIG_INVALID, ARGUMENTS_INVALID, BACKEND_UNAVAILABLE: nothing to run, or it does not start */
+export async function scanSecrets(given: ScanOptions): Promise<ScanResult> {
+  const configPath = configOf(given);
+  const file = findConfig(configPath);
+  const prepared = file === undefined ? undefined : await prepareScan(file);
+  const plan = prepared?.plan ?? {};
+  try {
+    Object.assign(process.env, plan.environment);
+    const options: ScanOptions = {
+      ...plan,
+      ...given,
+      ...(configPath === undefined ? {} : { configPath }),
+      calls: [...(plan.calls ?? []), ...given.calls],
+      ownValues: given.ownValues === true || plan.ownValues === true,
+      environment: { ...given.environment, ...plan.environment },
+    };
+    if (options.input === undefined && options.calls.length === 0) {
+      const hint = 'give a request or --call, or write an actguard.scan.ts beside the configuration';
+      throw new ActGuardError('ARGUMENTS_INVALID', 'there is nothing to run', { hint });
+    }
+    return await runAndLook(options);
+  } finally {
+    await prepared?.end();
+  }
+}
+
+/** The configuration of a project's own folder. @throws CONFIG_INVALID where it has none */
+function configOf({ project, configPath }: ScanOptions): string | undefined {
+  if (configPath !== undefined || project === undefined) return configPath;
+  const found = CONFIG_NAMES.map((name) => join(project, name)).find((path) => existsSync(path));
+  if (found !== undefined) return found;
+  throw new ActGuardError('CONFIG_INVALID', `there is no \`actguard.config.ts\` in \`${project}\``);
+}
+
+async function runAndLook(options: ScanOptions): Promise<ScanResult> {
   const { config, directory } = await loadConfig(options.configPath);
   const canaries = canariesOf(config, options);
   const search = new CanarySearch(canaries);
@@ -80,7 +117,7 @@ export async function scanSecrets(options: ScanOptions): Promise<ScanResult> {
     });
     await Promise.race([started, running]);
     options.onProgress('running');
-    const actguard = await connect({ ...temporal, databaseUrl: postgres.url });
+    const actguard = await connect({ ...temporal, databaseUrl: postgres.url, payloadKeys: null });
     try {
       await play(actguard, config, options);
     } finally {

@@ -1,4 +1,5 @@
 /** `actguard secrets set|get|list|rotate|scan`: the secrets file of a project, and whether a run leaks what is in it. */
+import { statSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
@@ -43,7 +44,8 @@ export function register(program: Command, io: Io): void {
     .description(
       'run your agent with a canary for every secret, then look for them everywhere; exit 1 when one is found',
     )
-    .argument('[input]', "the request that opens the agent's run")
+    .argument('[what]', "a project's folder, or the request that opens the agent's run")
+    .option('--input <request>', "the request; default: what the project's actguard.scan.ts says")
     .option('--config <file>', 'your actguard.config.ts; default: found from here upwards')
     .option('--agent <name>', 'default: the first one')
     .option(
@@ -54,7 +56,7 @@ export function register(program: Command, io: Io): void {
     )
     .option('--own-values', "use the environment's values as canaries, where a receiver checks them")
     .option('--timeout <seconds>', 'how long a run may take', seconds, 120)
-    .action((input: string | undefined, options: ScanFlags) => scan(input, options, io));
+    .action((what: string | undefined, options: ScanFlags) => scan(what, options, io));
   command('rotate', 'replace a value that is there; without a name: encrypt the file for a new identity')
     .argument('[name]')
     .action((name: string | undefined, options: Options) =>
@@ -63,6 +65,7 @@ export function register(program: Command, io: Io): void {
 }
 
 interface ScanFlags {
+  readonly input?: string;
   readonly config?: string;
   readonly agent?: string;
   readonly call: readonly { readonly tool: string; readonly args: Json }[];
@@ -70,13 +73,13 @@ interface ScanFlags {
   readonly timeout: number;
 }
 
-async function scan(input: string | undefined, flags: ScanFlags, io: Io): Promise<void> {
-  if (input === undefined && flags.call.length === 0) {
-    throw new ActGuardError('ARGUMENTS_INVALID', 'there is nothing to run', { hint: 'give a request, or --call' });
-  }
+async function scan(what: string | undefined, flags: ScanFlags, io: Io): Promise<void> {
+  const project = what !== undefined && statSync(what, { throwIfNoEntry: false })?.isDirectory() ? what : undefined;
+  const input = flags.input ?? (project === undefined ? what : undefined);
   const { scanSecrets } = await import('../../worker/scan.ts');
   const { leaks, used, unused, searched } = await scanSecrets({
     ...(flags.config === undefined ? {} : { configPath: flags.config }),
+    ...(project === undefined ? {} : { project }),
     ...(flags.agent === undefined ? {} : { agent: flags.agent }),
     ...(input === undefined ? {} : { input }),
     calls: flags.call,

@@ -3,6 +3,7 @@ import type { Denial } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 import { accountRefused } from './accounts.ts';
 import { openAsk } from './approvals.ts';
+import { callEntry } from './call-entries.ts';
 import { claim, type ClaimAnswer } from './claim.ts';
 import { resolveCredentials } from './credentials.ts';
 import { FROZEN_ASK_MS } from '../governance/limits.ts';
@@ -62,7 +63,11 @@ export async function answerOf(
   if (answer.kind === 'duplicate' && answer.state === 'succeeded' && answer.result) {
     // an output that was not for the model is not for its repeat either: it gets the same answer (D2)
     const same = prepared.claim.key?.onDuplicate === 'return' || answer.result.kind === 'failed';
-    if (same) return doneResult(answer.result, prepared, `${answer.run}:${answer.call}`);
+    if (same) {
+      const of = `${answer.run}/${answer.call}`;
+      await appendEntries(shared.deps.db, [callEntry(prepared.frame, 'call.repeated', 'repeated', { of })]);
+      return doneResult(answer.result, prepared, `${answer.run}:${answer.call}`);
+    }
   }
   const denial = refusalOf(answer, prepared, shared.deps);
   if (!denial) return null;

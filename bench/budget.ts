@@ -55,7 +55,10 @@ async function measure(stack: BenchStack, kill: boolean): Promise<BudgetResult> 
         if (n % 100 === 99) say(`${n + 1} runs: ${JSON.stringify(ended)}`);
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, lane));
+    // all of them end before the stack does: what went wrong is seen, not what came of the stack's end
+    const lanes = await Promise.allSettled(Array.from({ length: AT_ONCE }, lane));
+    const failed = lanes.find((each) => each.status === 'rejected');
+    if (failed) throw failed.reason;
     workers?.cease();
     const { spent, reserved } = await settled(stack);
     const limit = LIMIT_MICROS;

@@ -67,7 +67,9 @@ export class SessionUpdates {
           await new Promise((resolve) => setTimeout(resolve, BUSY_PAUSE_MS * (1 + Math.random())));
           continue;
         }
-        if (error instanceof Error && /not found|already completed/i.test(text)) {
+        // it had ended before, or ends while it is asked: what the server says of that has several texts
+        const gone = error instanceof Error && error.name === 'WorkflowNotFoundError';
+        if (gone || /not found|already completed/i.test(text)) {
           return { kind: 'denied', denial: await this.#whyClosed(), callId };
         }
         const invalid = /ARGUMENTS_INVALID: (.*)/.exec(text)?.[1];

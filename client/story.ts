@@ -37,6 +37,8 @@ function sentence({ kind, content }: ListedEntry, data: JsonObject): string {
         : `ITS HISTORY DIFFERS: not in the ledger ${shown('', data['notInLedger'])}, not in the history ${shown('', data['notInHistory'])}`;
     case 'call.denied':
       return `${what} denied, ${code}${shown(': ', content?.['reason'])}`;
+    case 'call.repeated':
+      return `${text('tool')} was done before, by ${text('of')}: its first result counts`;
     case 'call.asked':
       return `${what} needs a person's yes: ${list(data['reasons'])}`;
     case 'call.started':

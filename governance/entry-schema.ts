@@ -31,6 +31,7 @@ export const ENTRY_SAYS: { readonly [K in EntryKind]: Said } = {
   'run.reconciled': { says: "its calls were compared with its workflow's history", run: 'always', data: { workflow: 'text', historyLength: 'number', digest: 'hash', agrees: 'flag', notInLedger: 'list', notInHistory: 'list' } },
   'run.recovered': { says: 'a signed command let it go on after a Temporal reset or a restored database', run: 'always', data: { person: 'text', reason: 'text', temporalRun: 'text' } },
   'call.denied': { says: 'a call was refused, with which code', run: 'always', call: 'maybe', data: { code: 'text' } },
+  'call.repeated': { says: 'the same effect was there already: the call got its first result', ...CALL, data: { of: 'text' } },
   'call.asked': { says: "a call needs a person's yes, for which gates", ...CALL, data: { approvalId: 'text', argsCommitment: 'hash', requestCommitment: 'hash', gates: 'list', reasons: 'list', policy: 'text' } },
   'call.started': { says: 'a call begins: autonomous or approved, and what is reserved for it', ...CALL, data: { authorization: 'text', reserved: 'amount' } },
   'call.succeeded': { says: 'it succeeded, and what it cost', ...CALL, data: {} },

@@ -11,6 +11,7 @@ export const ENTRY_KINDS = [
   'run.reconciled',
   'run.recovered',
   'call.denied',
+  'call.repeated',
   'call.asked',
   'call.started',
   'call.succeeded',

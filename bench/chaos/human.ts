@@ -32,12 +32,12 @@ export function startHuman(stack: ChaosStack): Human {
     for (const question of await listQuestions(actguard.db, TENANT)) {
       if (!question.needsPerson || question.nowMs < question.settledAtMs + 100) continue;
       const { run, call } = question;
-      const [row] = await actguard.db.query<{ q: { args: { orderId: string } } | null }>(
+      const [row] = await actguard.db.query<{ q: { content: { args: { orderId: string } } } | null }>(
         'select actguard.question_call($1, $2) as q',
         [run, call],
       );
       if (!row?.q) continue;
-      const { orderId } = row.q.args;
+      const { orderId } = row.q.content.args;
       const made = (await stack.books()).find((b) => b.orderId === orderId);
       const data = made ? { call, happened: true, result: { refundId: made.refundId } } : { call, happened: false };
       const signed = makeCommand('resolve', { tenant: TENANT, run, reason: 'from the books', data }, key, Date.now());

@@ -2,7 +2,7 @@
 import type { Config } from '../define/types.ts';
 import { accountId, accountTarget, type AccountLimit, type AccountRef } from '../governance/account.ts';
 import type { Principal } from '../governance/call.ts';
-import { budgetDetails, deny, quote, span } from '../governance/denial.ts';
+import { budgetDetails, deny, quote, span, type BudgetNumbers } from '../governance/denial.ts';
 import { makeEntry } from '../governance/entry.ts';
 import type { Denial } from '../governance/errors.ts';
 import { DEAD_CALL_GRACE_MS, DEAD_MODEL_CALL_MS, MAX_DEAD_CALLS } from '../governance/limits.ts';
@@ -12,22 +12,13 @@ import { pgJson } from './pg-json.ts';
 import type { Refused } from './types.ts';
 
 /** What `actguard.reserve_accounts` answers when an account has too little. Money in micro-dollars. */
-export interface AccountRefusal {
+export interface AccountRefusal extends BudgetNumbers {
   readonly kind: 'budget';
   /** Only others' reservations are in the way. */
   readonly wait: boolean;
   readonly account: string;
   readonly scope: AccountRef['scope'];
   readonly value: string;
-  readonly unit: 'usd' | 'tokens' | 'calls';
-  readonly limit: number;
-  readonly spent: number;
-  readonly reserved: number;
-  readonly needed: number;
-  readonly limitMicros: number | null;
-  readonly spentMicros: number;
-  readonly reservedMicros: number;
-  readonly neededMicros: number;
   readonly window: AccountLimit['window'];
   readonly zone: string;
   readonly resetAtMs: number | null;

@@ -1,5 +1,4 @@
 /** Ports on loopback: given ones must be free, others are found. */
-import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 import { ActGuardError } from '../governance/errors.ts';
 
@@ -11,10 +10,18 @@ const FIRST_PORT = 20_000;
 const PORTS = 12_000;
 const ATTEMPTS = 50;
 
-/** A free port on 127.0.0.1. */
+/**
+ * A stretch of ports for every process, begun by its id and walked through: a chosen port is bound seconds later, and
+ * until then neither this process nor one that starts beside it may be given the same one.
+ */
+const STRETCH = 97;
+let walked = 0;
+
+/** A free port on 127.0.0.1, another one at each call. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-    const port = await listenOnce(FIRST_PORT + randomInt(PORTS)).catch(() => null);
+    const candidate = FIRST_PORT + ((process.pid * STRETCH + walked++) % PORTS);
+    const port = await listenOnce(candidate).catch(() => null);
     if (port !== null) return port;
   }
   return listenOnce(0);

@@ -4,7 +4,7 @@ import type { Database } from '../../activities/deps.ts';
 import { createModelGateway } from '../../activities/model-gateway.ts';
 import { isActGuardError } from '../../governance/errors.ts';
 import { resultBytes } from '../../governance/text.ts';
-import { freePort } from './free-port.ts';
+import { freePort } from '../../worker/ports.ts';
 import { KEY, modelDesk } from './desk.ts';
 import { chat, json, USAGE } from './provider.ts';
 

@@ -4,7 +4,7 @@ import type { ModelRequest, SecretSource } from '../../activities/deps.ts';
 import { createModelGateway, ModelError } from '../../activities/model-gateway.ts';
 import { SecretSet } from '../../activities/scrub.ts';
 import { classifyFailure } from '../../governance/failure.ts';
-import { freePort } from './free-port.ts';
+import { freePort } from '../../worker/ports.ts';
 import { chat, json, startProvider, USAGE, type Provider } from './provider.ts';
 
 const KEY = 'sk-test-0123456789abcdef';

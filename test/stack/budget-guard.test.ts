@@ -8,7 +8,7 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { BudgetExceededError, type BudgetGuardOptions } from '../../client/index.ts';
 import { chat, json, startProvider, type Provider } from '../model/provider.ts';
-import { freePort } from '../model/free-port.ts';
+import { freePort } from '../../worker/ports.ts';
 import { platform, type Platform } from '../support/platform.ts';
 
 let p: Platform;

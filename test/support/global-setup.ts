@@ -20,6 +20,8 @@ declare module 'vitest' {
     /** The migrated template database. */
     templateUrl: string;
     temporalAddress: string;
+    /** Origin of its Web UI. */
+    temporalUi: string;
   }
 }
 
@@ -83,7 +85,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     const server = await startTemporal({
       program: path,
       port: await freePort(),
-      uiPort: null,
+      uiPort: await freePort(),
       databaseFile: null,
       logFile: join(folder, 'temporal.log'),
     });
@@ -91,6 +93,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     children.push({ pid: server.child.pid, startTime: server.child.startTime, signal: 'SIGTERM' });
     record();
     project.provide('temporalAddress', server.address);
+    project.provide('temporalUi', server.ui ?? '');
   };
   const results = await Promise.allSettled([postgres(), temporal()]);
   const failed = results.find((result) => result.status === 'rejected');

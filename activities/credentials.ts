@@ -4,7 +4,7 @@ import { ActGuardError } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
 import type { SecretSource } from './deps.ts';
 import { derivedForms } from './inject.ts';
-import { secretProblem } from './secret-problem.ts';
+import { secretProblem, unfitSecrets } from './secret-problem.ts';
 import type { SecretOrigin } from './secret-cache.ts';
 import type { SecretSet } from './scrub.ts';
 
@@ -28,19 +28,24 @@ export async function resolveCredentials(
 ): Promise<Credential[]> {
   const found: Credential[] = [];
   const missing: SecretRef[] = [];
+  const unfit: { readonly name: string; readonly problem: string }[] = [];
   for (const [localName, ref] of Object.entries(refs)) {
     const value = await source.read(ref.name, ref.env, ownerOf(ref, principal));
-    if (value === undefined || value === '') {
+    if (value === undefined) {
       missing.push(ref);
       continue;
     }
     const problem = secretProblem(value);
-    if (problem !== null) throw unfit(ref.name, problem);
+    if (problem !== null) {
+      unfit.push({ name: ref.name, problem });
+      continue;
+    }
     const credential = { localName, ref, value };
     known.add(value);
     for (const form of derivedForms(credential)) known.add(form);
     found.push(credential);
   }
+  if (unfit.length > 0) throw unfitSecrets(unfit);
   if (missing.length > 0) {
     throw new ActGuardError('CREDENTIAL_MISSING', `no value for ${missing.map((r) => `\`${r.name}\``).join(', ')}`, {
       details: { names: missing.map((r) => r.name) },
@@ -54,13 +59,6 @@ export async function resolveCredentials(
 
 function ownerOf({ per }: SecretRef, { tenant, user }: { tenant: string; user: string }): SecretOwner {
   return per === 'worker' ? {} : per === 'tenant' ? { tenant } : { tenant, user };
-}
-
-function unfit(name: string, problem: string): ActGuardError {
-  return new ActGuardError('CONFIG_INVALID', `secret \`${name}\` ${problem}`, {
-    hint: 'a secret like this cannot be kept out of outputs without hurting harmless text; use a long random one',
-    details: { name },
-  });
 }
 
 /** What the claim's entry says of a call's credentials: their names, and which of them its own code may get. */
@@ -83,7 +81,7 @@ export function environmentSecrets(
     read,
     async find(name, env, owner) {
       const value = await read(name, env, owner);
-      return value === undefined || value === '' ? undefined : { value };
+      return value === undefined ? undefined : { value };
     },
   };
 }

@@ -12,6 +12,7 @@ import type { ModelGateway, ModelRequest, ModelResponse, SecretSource } from './
 import { modelFetch, newTraffic, type ModelTraffic } from './model-fetch.ts';
 import { readText, readToolCalls, readUsage, toModelMessages, toToolSet } from './model-messages.ts';
 import { SecretSet } from './scrub.ts';
+import { secretProblem, unfitSecrets } from './secret-problem.ts';
 
 /** Stands for the output cap while measuring: as many digits as a cap has at most. */
 const WIDEST_OUTPUT_TOKENS = 99_999_999;
@@ -129,7 +130,9 @@ interface Provider {
   readonly kind: ProviderOptions['kind'];
   readonly baseUrl: string;
   readonly keyEnv: string;
-  /** A model on this machine may need no key. */
+  /** A model on this machine: its key may be a word that says nothing. */
+  readonly local: boolean;
+  /** It may need no key. */
   readonly keyOptional: boolean;
 }
 
@@ -146,7 +149,15 @@ function providerOf(options: ModelGatewayOptions, model: string): Provider {
     });
   }
   if (options.replay) {
-    return { name, model: rest, kind: 'openai', baseUrl: options.replay.baseUrl, keyEnv: '', keyOptional: true };
+    return {
+      name,
+      model: rest,
+      kind: 'openai',
+      baseUrl: options.replay.baseUrl,
+      keyEnv: '',
+      local: true,
+      keyOptional: true,
+    };
   }
   const baseUrl = own?.baseUrl ?? (kind === 'openai-compatible' ? undefined : DEFAULT_URLS[kind]);
   const url = baseUrl !== undefined && URL.canParse(baseUrl) ? new URL(baseUrl) : null;
@@ -156,13 +167,15 @@ function providerOf(options: ModelGatewayOptions, model: string): Provider {
       hint: 'give it a baseUrl: https, or http on loopback',
     });
   }
+  const local = loopback && kind === 'openai-compatible';
   return {
     name,
     model: rest,
     kind,
     baseUrl,
+    local,
     keyEnv: own?.apiKeyEnv ?? `${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}_API_KEY`,
-    keyOptional: loopback && kind === 'openai-compatible' && own?.apiKeyEnv === undefined,
+    keyOptional: local && own?.apiKeyEnv === undefined,
   };
 }
 
@@ -182,7 +195,9 @@ async function openModel(
       hint: `set ${provider.keyEnv} for the worker, or run without --real-model`,
     });
   }
-  known.add(key);
+  const problem = secretProblem(key);
+  if (problem === null) known.add(key);
+  else if (!provider.local) throw unfitSecrets([{ name: provider.keyEnv, problem }]);
   return buildModel(provider, key, fetch);
 }
 

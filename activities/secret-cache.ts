@@ -11,7 +11,7 @@ export interface FoundSecret {
 
 /** One place where secrets are. */
 export interface SecretOrigin {
-  /** undefined: the next one is asked. @throws BACKEND_UNAVAILABLE, CREDENTIAL_MISSING, CONFIG_INVALID */
+  /** undefined or empty: the next one is asked. @throws BACKEND_UNAVAILABLE, CREDENTIAL_MISSING, CONFIG_INVALID */
   find(name: string, env: string, owner: SecretOwner): Promise<FoundSecret | undefined>;
 }
 
@@ -34,15 +34,17 @@ export function cachedSecrets(
 ): SecretSource {
   const kept = new Map<string, Kept>();
   const ask = async (key: string, name: string, env: string, owner: SecretOwner): Promise<string | undefined> => {
+    let last: string | undefined;
     for (const origin of origins) {
       const found = await origin.find(name, env, owner);
-      if (found === undefined) continue;
+      last = found?.value ?? last;
+      if (!found?.value) continue; // an empty one counts where no other source has a value
       const entry = kept.get(key);
       if (entry) entry.until = now() + Math.min(cacheMs, found.goodForMs ?? cacheMs);
       return found.value;
     }
     kept.delete(key);
-    return undefined;
+    return last;
   };
   return {
     read(name, env, owner = {}) {

@@ -59,9 +59,11 @@ export function isOf(secret: FileSecret, owner: SecretOwner): boolean {
  */
 export async function readSecretFile(place: SecretFilePlace): Promise<readonly FileSecret[]> {
   const identity = await readIdentity(place);
-  const bytes = await readFile(place.path).catch((error: unknown) => {
+  const [found, bytes] = await Promise.all([stat(place.path), readFile(place.path)]).catch((error: unknown) => {
     throw unreadable(place.path, error);
   });
+  // who may write it can put values of their own into it: the recipient is no secret. Others may read ciphertext
+  if ((found.mode & 0o002) !== 0) throw invalid(place.path, `may be written by others (mode ${modeOf(found.mode)})`, `chmod 600 ${place.path}`); // prettier-ignore
   if (bytes.byteLength > MAX_SECRET_SOURCE_BYTES) throw invalid(place.path, 'is too large');
   let text: string;
   try {
@@ -118,10 +120,13 @@ async function readIdentity({ identity, identityFile }: SecretFilePlace): Promis
     throw unreadable(identityFile, error);
   });
   if ((found.mode & 0o077) !== 0) {
-    const mode = (found.mode & 0o777).toString(8).padStart(4, '0');
-    throw invalid(identityFile, `may be read by others (mode ${mode})`, `chmod 600 ${identityFile}`);
+    throw invalid(identityFile, `may be read by others (mode ${modeOf(found.mode)})`, `chmod 600 ${identityFile}`);
   }
   return identityIn(await readFile(identityFile, 'utf8'), `\`${identityFile}\``);
+}
+
+function modeOf(mode: number): string {
+  return (mode & 0o777).toString(8).padStart(4, '0');
 }
 
 function identityIn(text: string, what: string): string {

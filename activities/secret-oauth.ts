@@ -5,6 +5,7 @@ import { TOKEN_MARGIN_MS } from '../governance/limits.ts';
 import type { SecretSource } from './deps.ts';
 import type { SecretOrigin } from './secret-cache.ts';
 import { askSource } from './secret-http.ts';
+import { secretProblem, unfitSecrets } from './secret-problem.ts';
 import type { SecretSet } from './scrub.ts';
 
 type OauthOptions = Extract<SecretFrom, { kind: 'oauth' }>;
@@ -16,7 +17,10 @@ export function oauthSecrets(options: OauthOptions, others: SecretSource, known:
       if (name !== options.name || owner.tenant !== undefined) return undefined;
       const env = options.clientSecret.toUpperCase().replace(/[^A-Z0-9]/g, '_');
       const secret = await others.read(options.clientSecret, env);
-      if (!secret) throw refused(options, `the secret \`${options.clientSecret}\` of its client is missing`);
+      if (secret === undefined)
+        throw refused(options, `the secret \`${options.clientSecret}\` of its client is missing`);
+      const problem = secretProblem(secret);
+      if (problem !== null) throw unfitSecrets([{ name: options.clientSecret, problem }]);
       known.add(secret);
       const { status, body } = await askSource('the token endpoint', options.tokenUrl, request(options, secret));
       const token = body?.['access_token'];

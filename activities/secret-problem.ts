@@ -1,4 +1,5 @@
 /** What cannot serve as a secret: too short, too long, or found in harmless text as well. */
+import { ActGuardError } from '../governance/errors.ts';
 import { MAX_SECRET_BYTES, MIN_SECRET_BYTES } from '../governance/limits.ts';
 
 /**
@@ -7,6 +8,7 @@ import { MAX_SECRET_BYTES, MIN_SECRET_BYTES } from '../governance/limits.ts';
  */
 export function secretProblem(value: string): string | null {
   const bytes = Buffer.byteLength(value);
+  if (bytes === 0) return 'is empty';
   if (bytes < MIN_SECRET_BYTES) return `is shorter than ${MIN_SECRET_BYTES} bytes`;
   if (bytes > MAX_SECRET_BYTES) return `is longer than ${MAX_SECRET_BYTES} bytes`;
   if (!value.isWellFormed() || value.includes('\0')) return 'is not text';
@@ -15,6 +17,14 @@ export function secretProblem(value: string): string | null {
   if (new Set(plain).size < MIN_SECRET_SIGNS) return 'repeats a few signs';
   if (isRow(plain) || COMMON.some((word) => plain === word)) return 'is a common word';
   return null;
+}
+
+/** CONFIG_INVALID for secrets that cannot serve, by name and reason; values are not told. */
+export function unfitSecrets(unfit: readonly { readonly name: string; readonly problem: string }[]): ActGuardError {
+  return new ActGuardError('CONFIG_INVALID', unfit.map((one) => `secret \`${one.name}\` ${one.problem}`).join('; '), {
+    hint: 'a secret like this cannot be kept out of outputs without hurting harmless text; use a long random one',
+    details: { names: unfit.map(({ name }) => name) },
+  });
 }
 
 /** Words of the length of a secret that stand in harmless text or in every list of passwords. */

@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { atMost, defineTool, nothingHappened, secret } from '../../define/index.ts';
+import type { PolicyEngine } from '../../activities/deps.ts';
 import type { CallToolResult } from '../../activities/types.ts';
-import { desk } from '../support/calls.ts';
+import { PERMIT_ALL, desk } from '../support/calls.ts';
 
 const { db, worker } = desk();
 
@@ -490,10 +491,41 @@ describe('credentials', () => {
     expect(code(await run.call('pay', { to: value, cents: 1 }))).toBe('ARGUMENTS_INVALID');
   });
 
-  test('a missing one is CREDENTIAL_MISSING and nothing is claimed', async () => {
-    const run = await worker([keyed()]).run();
-    expect(code(await run.call('pay', { to: 's', cents: 1 }))).toBe('CREDENTIAL_MISSING');
-    const rows = await db().query('select 1 from actguard.calls where run = $1', [run.run]);
-    expect(rows).toHaveLength(0);
+  test.each([
+    ['missing', {}, 'CREDENTIAL_MISSING'],
+    ['empty', { BANK_KEY: '' }, 'CONFIG_INVALID'],
+    ['short', { BANK_KEY: 'sk-12345678' }, 'CONFIG_INVALID'],
+    ['a common word', { BANK_KEY: 'administrator' }, 'CONFIG_INVALID'],
+    ['with a line end, which no header can hold', { BANK_KEY: 'sk-first-0123\nsk-second-4567' }, 'CONFIG_INVALID'],
+  ])('P5 P7 a secret that is %s has its code, nothing is sent, and the run is as it was', async (_what, bad, told) => {
+    const run = await worker([keyed()], { environment: bad as Record<string, string> }).run();
+    const sent = receiver.effects.length;
+    const result = await run.call('pay', { to: 's', cents: 1 });
+    expect(JSON.stringify(result)).toContain(told);
+    expect(JSON.stringify(result)).not.toContain('sk-');
+    expect(receiver.effects).toHaveLength(sent);
+    // the twin: the same call with a secret that serves
+    const mended = run.on(worker([keyed()], { environment: { BANK_KEY: 'sk-(.*)+-012345' } }));
+    expect(await mended.call('pay', { to: 's', cents: 1 })).toMatchObject({ kind: 'done' });
+    expect(receiver.effects.at(-1)?.authorization).toBe('Bearer sk-(.*)+-012345');
+  });
+
+  test('O1 P5 a source is asked once policy has said yes, before the claim, and not at all for what is denied', async () => {
+    const asked: number[] = [];
+    const never = { ...PERMIT_ALL, decide: () => ({ kind: 'deny' as const, code: 'POLICY_DENIED' as const, reasons: ['no'], hint: '', request: {} }) }; // prettier-ignore
+    const claims = () => db().query('select 1 from actguard.calls where run = $1', [run.run]);
+    const read = async (): Promise<undefined> => void asked.push((await claims()).length);
+    const of = (policy: PolicyEngine) => {
+      const w = worker([keyed()], { policy });
+      Object.assign(w.shared.deps, { secrets: { read } });
+      return w;
+    };
+    const run = await of(never).run();
+    expect(code(await run.call('pay', { to: 's', cents: 1 }))).toBe('POLICY_DENIED');
+    expect(code(await run.call('pay', { to: 's', cents: 'x' }))).toBe('ARGUMENTS_INVALID');
+    expect(asked).toEqual([]);
+    expect(code(await run.on(of(PERMIT_ALL)).call('pay', { to: 's', cents: 1 }))).toBe('CREDENTIAL_MISSING');
+    expect(asked).toEqual([0]);
+    expect(await claims()).toHaveLength(0);
   });
 });

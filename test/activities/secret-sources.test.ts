@@ -24,6 +24,7 @@ const open = (from: readonly SecretFromOptions[], environment: Record<string, st
 
 describe('which values serve', () => {
   test.each([
+    ['empty', '', 'is empty'],
     ['short', 'abcdefghij1', 'is shorter than 12 bytes'],
     ['a common word', 'Administrator', 'is a common word'],
     ['a row of digits', '123456789012', 'is a common word'],
@@ -38,8 +39,7 @@ describe('which values serve', () => {
     const refs = { bank: secret('bank/key', { host: 'bank.example' }) };
     const source = environmentSecrets({ BANK_KEY: value });
     const error = await resolveCredentials(refs, source, known, principal).catch((e: unknown) => e as Error);
-    expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
-    expect((error as Error).message).not.toContain(value);
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID', message: `secret \`bank/key\` ${problem}` });
   });
 
   test.each([
@@ -55,11 +55,17 @@ describe('which values serve', () => {
     expect(known.text(`before ${value} after`)).toBe('before [secret] after');
   });
 
-  test('an empty one is missing, and every missing one is named', async () => {
+  test('every missing one is named, and every one that does not serve, with what is wrong', async () => {
     const refs = { a: secret('a/key', { host: 'a.example' }), b: secret('b/key', { host: 'b.example' }) };
-    const source = environmentSecrets({ A_KEY: '' });
-    await expect(resolveCredentials(refs, source, new SecretSet(), principal)).rejects.toMatchObject({
+    const resolve = (environment: Record<string, string>) =>
+      resolveCredentials(refs, environmentSecrets(environment), new SecretSet(), principal);
+    await expect(resolve({})).rejects.toMatchObject({
       code: 'CREDENTIAL_MISSING',
+      details: { names: ['a/key', 'b/key'] },
+    });
+    await expect(resolve({ A_KEY: '', B_KEY: 'short' })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: 'secret `a/key` is empty; secret `b/key` is shorter than 12 bytes',
       details: { names: ['a/key', 'b/key'] },
     });
   });
@@ -130,13 +136,19 @@ describe('the memory', () => {
     expect(await source.read('a', 'A')).toBe('token-9876543210');
   });
 
-  test('the first source that has it gives it; an empty variable is none', async () => {
-    const source = open([{ kind: 'environment' }, () => Promise.resolve('from-a-function-01')], {
+  test('the first source that has it gives it; an empty variable counts where no other source has a value', async () => {
+    const given = new Map([['b/key', 'from-a-function-01']]);
+    const source = open([{ kind: 'environment' }, (name) => Promise.resolve(given.get(name))], {
       A_KEY: 'from-the-environment',
       B_KEY: '',
+      C_KEY: '',
     });
     expect(await source.read('a/key', 'A_KEY')).toBe('from-the-environment');
     expect(await source.read('b/key', 'B_KEY')).toBe('from-a-function-01');
+    expect(await source.read('c/key', 'C_KEY')).toBe(''); // CONFIG_INVALID where it is used
+    expect(await source.read('d/key', 'D_KEY')).toBeUndefined();
+    given.set('c/key', 'set-in-the-meantime');
+    expect(await source.read('c/key', 'C_KEY')).toBe('set-in-the-meantime');
   });
 
   test('a function that throws is away, and what it threw is not shown', async () => {
@@ -202,6 +214,16 @@ describe('an age file', () => {
       expect(error).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining(words) as string });
       expect((error as Error).message).not.toMatch(/SECRET-KEY-1|sk-not/);
     }
+    // who may write the file can put values of their own into it; ciphertext may be read
+    const open = join(folder, 'open.age');
+    writeFileSync(open, readFileSync(place.path));
+    chmodSync(open, 0o666);
+    await expect(readSecretFile({ ...place, path: open })).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('may be written by others (mode 0666)') as string,
+    });
+    chmodSync(open, 0o644);
+    expect(await readSecretFile({ ...place, path: open })).toHaveLength(1);
     chmodSync(wide, 0o600);
     expect(await readSecretFile({ ...place, identityFile: wide })).toHaveLength(1);
     const identity = readFileSync(place.identityFile, 'utf8');
@@ -339,7 +361,7 @@ describe('tokens by client credentials', () => {
     server.closeAllConnections();
     server.close();
   });
-  const source = (auth: 'basic' | 'body', known?: SecretSet) =>
+  const source = (auth: 'basic' | 'body', known?: SecretSet, clientSecret = 'client secret/0123') =>
     open(
       [
         { kind: 'environment' },
@@ -353,7 +375,7 @@ describe('tokens by client credentials', () => {
           auth,
         },
       ],
-      { CRM_CLIENT_SECRET: 'client secret/0123' },
+      { CRM_CLIENT_SECRET: clientSecret },
       known,
     );
 
@@ -386,5 +408,13 @@ describe('tokens by client credentials', () => {
     }
     answer = [200, { access_token: 'token-0123456789', token_type: 'bearer' }];
     expect(await source('basic').read('crm/token', 'X')).toBe('token-0123456789');
+    const asked = seen.length;
+    for (const unfit of ['', 'short']) {
+      await expect(source('basic', undefined, unfit).read('crm/token', 'X')).rejects.toMatchObject({
+        code: 'CONFIG_INVALID',
+        details: { names: ['crm/client-secret'] },
+      });
+    }
+    expect(seen).toHaveLength(asked); // nothing was sent
   });
 });

@@ -321,6 +321,16 @@ describe('keys', () => {
     await expect(empty.generate(request({ model: 'local/m' }))).rejects.toMatchObject({ code: 'CREDENTIAL_MISSING' });
   });
 
+  test('P5 a key that could not be kept out of outputs is refused; that of a model on this machine may be a word', async () => {
+    const short = gateway(environmentSecrets({ OPENAI_API_KEY: 'sk-short', LOCAL_KEY: 'ollama' }));
+    await expect(short.generate(request())).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      details: { names: ['OPENAI_API_KEY'] },
+    });
+    expect(provider.seen).toHaveLength(0);
+    await expect(short.generate(request({ model: 'local/m' }))).resolves.toMatchObject({ text: 'hello' });
+  });
+
   test('P5 the key is read at the moment of use and joins the scrub set', async () => {
     const known = new SecretSet();
     let key = 'sk-first-0123456789';

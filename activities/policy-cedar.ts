@@ -7,7 +7,8 @@ import { preparsePolicySet, preparseSchema, statefulIsAuthorized } from '@cedar-
 import type { SchemaJson } from '@cedar-policy/cedar-wasm/nodejs';
 import { MAX_PREPARSED_POLICY_SETS } from '../governance/limits.ts';
 import type { CedarRequest } from './policy-request.ts';
-import { trimContext, trimSchema } from './policy-trim.ts';
+import { PolicyMemory } from './policy-memory.ts';
+import { trimContext, trimSchema, type UsedContext } from './policy-trim.ts';
 
 /** What Cedar said. Any error in any policy is an error of the whole. Reasons are sorted ids. */
 export type CedarAnswer =
@@ -29,17 +30,14 @@ export class CedarSet {
   readonly #schema: SchemaJson<string>;
   readonly #policies: Record<string, string>;
 
-  readonly #used: ReadonlySet<string> | null;
+  readonly #used: UsedContext | null;
+  readonly #memory = new PolicyMemory();
 
   /**
    * @param policies id -> text: in one text Cedar would name them policy0, policy1, …
    * @param used attributes of the context that the policies name (policy-trim.ts); null: ask with all of them
    */
-  constructor(
-    schema: SchemaJson<string>,
-    policies: ReadonlyMap<string, string>,
-    used: ReadonlySet<string> | null = null,
-  ) {
+  constructor(schema: SchemaJson<string>, policies: ReadonlyMap<string, string>, used: UsedContext | null = null) {
     this.#used = used;
     this.#schema = trimSchema(schema, used);
     this.#policies = Object.fromEntries(policies);
@@ -53,34 +51,39 @@ export class CedarSet {
   /** Cedar's answer to a request that is checked against the schema. Never throws. */
   decide(request: CedarRequest): CedarAnswer {
     try {
-      const name = this.#take();
-      const answer = statefulIsAuthorized({
+      const asked = {
         ...request,
         context: trimContext(request.context, this.#used),
         // the schema brings the actions and their groups: parsing them again costs a third of a decision
         entities: request.entities.filter(({ uid }) => !('type' in uid && uid.type === 'Action')),
-        preparsedSchemaName: name,
-        preparsedPolicySetId: name,
-        validateRequest: true,
-      });
-      if (answer.type !== 'success')
-        return { kind: 'error', message: answer.errors.map(({ message }) => message).join('; ') };
-      const { decision, diagnostics } = answer.response;
-      if (diagnostics.errors.length > 0) {
-        return {
-          kind: 'error',
-          message: diagnostics.errors
-            .map(({ policyId, error }) => `policy \`${policyId}\`: ${error.message}`)
-            .join('; '),
-        };
-      }
-      const reasons = [...diagnostics.reason].sort();
-      if (decision === 'allow' && reasons.length > 0) return { kind: 'allow', reasons };
-      if (decision === 'deny') return { kind: 'deny', reasons };
-      return { kind: 'error', message: 'cedar gave no answer' };
+      };
+      return this.#memory.answer(JSON.stringify(asked), () => this.#ask(asked));
     } catch {
       return { kind: 'error', message: 'cedar broke down: restart the worker' };
     }
+  }
+
+  #ask(request: CedarRequest): CedarAnswer {
+    const name = this.#take();
+    const answer = statefulIsAuthorized({
+      ...request,
+      preparsedSchemaName: name,
+      preparsedPolicySetId: name,
+      validateRequest: true,
+    });
+    if (answer.type !== 'success')
+      return { kind: 'error', message: answer.errors.map(({ message }) => message).join('; ') };
+    const { decision, diagnostics } = answer.response;
+    if (diagnostics.errors.length > 0) {
+      return {
+        kind: 'error',
+        message: diagnostics.errors.map(({ policyId, error }) => `policy \`${policyId}\`: ${error.message}`).join('; '),
+      };
+    }
+    const reasons = [...diagnostics.reason].sort();
+    if (decision === 'allow' && reasons.length > 0) return { kind: 'allow', reasons };
+    if (decision === 'deny') return { kind: 'deny', reasons };
+    return { kind: 'error', message: 'cedar gave no answer' };
   }
 
   /** This set's name among the preparsed ones, preparsed anew where it has none. */

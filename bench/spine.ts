@@ -49,11 +49,13 @@ const talker = defineAgent({
   tools: [look],
   maxTurns: 60,
 });
-const POLICY = `
+export const POLICY = `
 @id("bench-write") permit (principal, action == Action::"bench.tool", resource) when { context.args.n >= 0 };
 @id("bench-read") permit (principal, action == Action::"bench.look", resource);
 @id("too-many") forbid (principal, action == Action::"bench.tool", resource) when { context.args.n > 1000000 };
 `;
+
+export const CONFIG = defineConfig({ tools: [tool, look], agents: [agent, talker], policies: './policies' });
 
 /** A model that asks for one look a turn, fifty times, then answers. */
 const models: Deps['models'] = {
@@ -86,7 +88,7 @@ export interface SpineResult {
 
 /** The stack that the loops run on: a tool with every guard, and the same work bare. */
 export function spineStack(): Promise<BenchStack> {
-  const config = defineConfig({ tools: [tool, look], agents: [agent, talker], policies: './policies' });
+  const config = CONFIG;
   return benchStack(config, POLICY, { bareTool: ({ n }: { n: number }) => Promise.resolve({ n }) }, models);
 }
 

@@ -99,10 +99,14 @@ function narrow(wide: string): string {
   return wide >= '\uff01' && wide <= '\uff5e' ? String.fromCharCode(wide.charCodeAt(0) - 0xfee0) : '.';
 }
 
+/** Every pattern above asks for one of these: plain words are not looked through ten times. */
+const MARKS = /[@:/\\.\d]/;
+
 /** Links, addresses and account numbers inside free text (PV2), each once. */
 export function destinationsIn(text: string): Found[] {
   const found = new Map<string, Found>();
   const rest = { text: text.replace(INVISIBLE, '').replace(WIDE, narrow) };
+  if (!MARKS.test(rest.text)) return [];
   const take = (pattern: RegExp, kind: DestinationKind, fits: (value: string) => boolean = () => true): void => {
     rest.text = rest.text.replace(pattern, (...match) => {
       const whole = String(match[0]);

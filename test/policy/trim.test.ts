@@ -14,7 +14,7 @@ function parsed(text: string): PolicyJson {
 }
 const names = (...texts: string[]): string[] | null => {
   const used = usedContext(texts.map(parsed));
-  return used && [...used].filter((name) => name !== 'agent' && name !== 'approved').sort();
+  return used && [...used.names].filter((name) => name !== 'agent' && name !== 'approved').sort();
 };
 
 test.each<[string, string[] | null]>([
@@ -31,11 +31,30 @@ test.each<[string, string[] | null]>([
     ['callsSoFar', 'effect'],
   ],
   // the context as a whole: nothing may be left out
+  ['permit (principal, action, resource) when { context has args.to };', null],
   ['permit (principal, action, resource) when { context == {} };', null],
   ['permit (principal, action, resource) when { [context].contains(context) };', null],
   ['permit (principal, action, resource) when { {a: context}.a.run == "r" };', null],
 ])('what %s sees of the context', (text, expected) => {
   expect(names(text)).toEqual(expected);
+});
+
+const args = (...texts: string[]): string[] | null | undefined => {
+  const used = usedContext(texts.map(parsed));
+  return used?.args && [...used.args].sort();
+};
+
+test.each<[string, string[] | null]>([
+  ['permit (principal, action, resource) when { context.callsSoFar < 3 };', []],
+  ['permit (principal, action, resource) when { context.args.amountCents > 1 };', ['amountCents']],
+  ['permit (principal, action, resource) when { context.args has to && context.args.to.email like "*@x" };', ['to']],
+  ['permit (principal, action, resource) when { context["args"]["a"] == context.args.b.c };', ['a', 'b']],
+  // the arguments as a whole: none may be left out
+  ['permit (principal, action, resource) when { context.args == {} };', null],
+  ['permit (principal, action, resource) when { context.args.a == 1 || [context.args].contains({}) };', null],
+  ['permit (principal, action, resource) when { {a: context.args}.a.run == "r" };', null],
+])('what %s sees of the arguments', (text, expected) => {
+  expect(args(text)).toEqual(expected);
 });
 
 test('P7 with what no policy names left out, every decision is the one of the whole request', () => {
@@ -48,6 +67,9 @@ test('P7 with what no policy names left out, every decision is the one of the wh
     { a: 'permit (principal, action, resource) when { context.left has usdCents && context.left.usdCents > 1 };' },
     { a: 'permit (principal, action, resource) when { context.facts.contains({kind: "order", value: "1042"}) };' },
     { a: 'permit (principal, action, resource);', big: gate('big', 100) },
+    {
+      a: 'permit (principal, action == Action::"payments.refund", resource) unless { context.args.amountCents == 4999 };',
+    },
     {
       a: 'permit (principal in Tenant::"acme", action in Action::"write", resource) when { resource.reach == context.reach };',
     },

@@ -91,7 +91,8 @@ export function addPayloadKey(
   later: boolean,
 ): readonly PayloadKey[] {
   const id = `${tenant === null ? 'k' : 't'}-${randomBytes(6).toString('hex')}`;
-  const first = !keys.some((key) => key.tenant === tenant);
+  // the very first has to encrypt; a tenant's first may wait, as the one for the rest does meanwhile
+  const first = tenant === null && !keys.some((key) => key.tenant === null);
   const current = first || !later;
   const key = { id, tenant, madeAt: new Date().toISOString(), current, bytes: randomBytes(KEY_BYTES) };
   return [...keys.map((k) => (current && k.tenant === tenant ? { ...k, current: false } : k)), key];

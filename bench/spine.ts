@@ -6,6 +6,7 @@ import { ulid } from 'ulid';
 import { z } from 'zod';
 import type { Deps } from '../activities/deps.ts';
 import { atMost, defineAgent, defineConfig, defineTool, maxLength, secret } from '../define/index.ts';
+import { rememberTenant } from '../client/data-converter.ts';
 import { workflowIdOf } from '../workflows/ids.ts';
 import type { AgentRunInput } from '../workflows/messages.ts';
 import { benchStack, median, quantile, say, type BenchStack } from './stack.ts';
@@ -159,9 +160,11 @@ function start(stack: BenchStack, loop: Loop, calls: number) {
     budget: { usdMicros: 1_000_000 },
     deadlineMs: null,
   };
+  const workflowId = workflowIdOf(run);
+  rememberTenant(stack.client, workflowId, input.tenant); // only where payloads are encrypted
   return stack.client.workflow.start<typeof bareLoop | typeof governedLoop>(loop, {
     taskQueue: stack.taskQueue,
-    workflowId: workflowIdOf(run),
+    workflowId,
     args: [input, calls],
   });
 }

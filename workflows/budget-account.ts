@@ -11,13 +11,14 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { AccountAnswer } from '../activities/account-types.ts';
+import type { AccountAnswer, ChangeAccountResult } from '../activities/account-types.ts';
 import type { AccountRef, AccountState } from '../governance/account.ts';
 import type { Json } from '../governance/json.ts';
 import { CONTINUE_AS_NEW_EVENTS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import { utf8Length } from '../governance/text.ts';
 import { accountQuery, accountUpdate, budgetChangedSignal, type AccountCommand } from './messages.ts';
 import { accounts } from './proxies.ts';
+import { holdUntilReadable } from './readable.ts';
 
 /** Input of `budgetAccount`. */
 export interface BudgetAccountInput {
@@ -35,8 +36,8 @@ interface Waiting {
 
 /** One account for as long as it is heard of; without an account behind it, it ends when its commands are answered. */
 export async function budgetAccount(input: BudgetAccountInput, carried: AccountState | null = null): Promise<void> {
+  let state = holdUntilReadable(carried);
   if ((input as Partial<BudgetAccountInput> | null | undefined)?.v !== 1) throw invalid('the input cannot be read');
-  let state = carried;
   const queue: Waiting[] = [];
   setHandler(accountQuery, () => state);
   setHandler(accountUpdate, ({ envelope }) => new Promise((answer) => queue.push({ envelope, answer })), {
@@ -68,19 +69,21 @@ export async function budgetAccount(input: BudgetAccountInput, carried: AccountS
 
 /** Carries out one command and tells the runs that wait. What cannot be carried out is an answer. */
 async function change(account: AccountRef, state: AccountState | null, envelope: Json): Promise<AccountAnswer> {
+  let result: ChangeAccountResult;
   try {
-    const result = await accounts.changeAccount({ v: 1, account, state, envelope });
-    if (result.kind === 'rejected') return result;
-    for (const workflowId of result.waiting) {
-      // a run that is over needs no word
-      void getExternalWorkflowHandle(workflowId)
-        .signal(budgetChangedSignal)
-        .catch(() => undefined);
-    }
-    return { kind: 'changed', state: result.state, by: result.by };
+    result = await accounts.changeAccount({ v: 1, account, state, envelope });
   } catch {
     return { kind: 'rejected', code: 'BACKEND_UNAVAILABLE', reason: 'the command could not be carried out' };
   }
+  holdUntilReadable(result); // it was carried out
+  if (result.kind === 'rejected') return result;
+  for (const workflowId of result.waiting) {
+    // a run that is over needs no word
+    void getExternalWorkflowHandle(workflowId)
+      .signal(budgetChangedSignal)
+      .catch(() => undefined);
+  }
+  return { kind: 'changed', state: result.state, by: result.by };
 }
 
 function checkCommand(command: AccountCommand): void {

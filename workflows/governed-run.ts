@@ -3,7 +3,6 @@
  * it, and waits that never hold anything. The order of calls stands in governor.ts.
  */
 import {
-  ApplicationFailure,
   CancellationScope,
   CancelledFailure,
   condition,
@@ -22,6 +21,7 @@ import * as step from './governor-state.ts';
 import type { GovernorState } from './governor-state.ts';
 import { budgetChangedSignal, stateQuery, type RunState, type RunStatus } from './messages.ts';
 import { notifications, transactions } from './proxies.ts';
+import { checkReadable } from './readable.ts';
 
 /** Thrown by a wait when the run should continue as new first: the call stays open in the state and is resumed after. */
 export class LongHistory extends Error {}
@@ -279,16 +279,6 @@ export class GovernedRun {
       deadlineMs: state.deadlineMs,
     };
   }
-}
-
-/** What an activity answered and nobody can read fails the run instead of wedging it. @throws BACKEND_UNAVAILABLE */
-export function checkReadable(result: unknown): void {
-  if (typeof result !== 'object' || result === null || !('__actguardUndecodable' in result)) return;
-  throw ApplicationFailure.create({
-    message: 'the answer of an activity cannot be read',
-    type: 'BACKEND_UNAVAILABLE',
-    nonRetryable: true,
-  });
 }
 
 /** What a top-up names at least: dollars are only an example, as what is needed next is rarely all that is needed. */

@@ -14,6 +14,7 @@ import {
 import type { JanitorActivities, SweepResult } from '../activities/janitor-types.ts';
 import { HEARTBEAT_TIMEOUT_MS, JANITOR_EVERY_MS, JANITOR_ROUNDS } from '../governance/limits.ts';
 import { notifications } from './proxies.ts';
+import { checkReadable } from './readable.ts';
 
 const SWEEP_TIMEOUT_MS = 60_000;
 /** Beyond a tool's timeout: two round trips to the database. */
@@ -36,7 +37,7 @@ setWorkflowOptions(
 export async function janitor(): Promise<never> {
   for (let round = 0; round < JANITOR_ROUNDS && !workflowInfo().continueAsNewSuggested; round += 1) {
     const nothing: Pick<SweepResult, 'questions' | 'notices'> = { questions: [], notices: [] };
-    const { questions, notices } = await unlessFailed<typeof nothing>(() => sweep({ v: 1 }), nothing);
+    const { questions, notices } = await unlessFailed<typeof nothing>(look, nothing);
     for (const text of notices) {
       const mail = { v: 1, run: '', what: 'budget', approvalId: null, text } as const;
       void notifications.notify(mail).catch(() => undefined);
@@ -45,6 +46,12 @@ export async function janitor(): Promise<never> {
     await sleep(JANITOR_EVERY_MS);
   }
   return continueAsNew<typeof janitor>();
+}
+
+async function look(): Promise<SweepResult> {
+  const found = await sweep({ v: 1 });
+  checkReadable(found);
+  return found;
 }
 
 function ask({ run, call, timeoutMs }: SweepResult['questions'][number]): Promise<unknown> {

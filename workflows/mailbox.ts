@@ -7,6 +7,7 @@ import { utf8Length } from '../governance/text.ts';
 import { MAX_INBOX, MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import type { Json } from '../governance/json.ts';
 import { findAsk, type GovernorState } from './governor-state.ts';
+import { whyUndecodable } from './readable.ts';
 import { approvalSignal, freezeSignal, lookSignal, resolveSignal, thawSignal, topUpSignal } from './messages.ts';
 
 /** A message that looks like one. */
@@ -70,7 +71,7 @@ function readCommand(verb: 'thaw' | 'topUp' | 'resolve', signal: unknown): Messa
 
 function readObject(signal: unknown): { readonly [key: string]: unknown } | null {
   if (typeof signal !== 'object' || signal === null || Array.isArray(signal)) return null;
-  if ('__actguardUndecodable' in signal) return null;
+  if (whyUndecodable(signal) !== null) return null;
   if (utf8Length(JSON.stringify(signal)) > MAX_SIGNAL_BYTES) return null;
   return signal as { readonly [key: string]: unknown };
 }

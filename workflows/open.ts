@@ -2,9 +2,9 @@
 import { ApplicationFailure } from '@temporalio/workflow';
 import type { OpenRunInput, OpenRunResult } from '../activities/types.ts';
 import type { RunResult } from '../governance/call.ts';
-import type { Denial } from '../governance/errors.ts';
-import { checkReadable } from './governed-run.ts';
+import type { Denial, ErrorCode } from '../governance/errors.ts';
 import { transactions } from './proxies.ts';
+import { checkReadable, whyUndecodable } from './readable.ts';
 import type { AgentRunInput } from './messages.ts';
 
 /** What a run that could not be opened answers. */
@@ -37,12 +37,14 @@ export async function openRun(input: AgentRunInput, mode: OpenRunInput['mode']):
 
 /** An input that did not decode, or is of another version, fails the workflow instead of wedging it. */
 export function checkInput(input: unknown, carried?: unknown): void {
+  const why = whyUndecodable(input) ?? whyUndecodable(carried);
+  if (why !== null) throw unreadable('BACKEND_UNAVAILABLE', `the input of this workflow does not decode: ${why}`);
   const fields = input as { v?: unknown; run?: unknown } | null | undefined;
   const readable = typeof fields === 'object' && fields?.v === 1 && typeof fields.run === 'string';
   if (readable && (carried === undefined || (carried as { v?: unknown } | null)?.v === 1)) return;
-  throw ApplicationFailure.create({
-    message: 'the input of this workflow cannot be read',
-    type: 'ARGUMENTS_INVALID',
-    nonRetryable: true,
-  });
+  throw unreadable('ARGUMENTS_INVALID', 'the input of this workflow cannot be read');
+}
+
+function unreadable(type: ErrorCode, message: string): ApplicationFailure {
+  return ApplicationFailure.create({ message, type, nonRetryable: true });
 }

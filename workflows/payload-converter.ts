@@ -4,6 +4,7 @@
  * it as rejected, inputs and results that are markers fail closed.
  */
 import { DefaultPayloadConverter, type Payload } from '@temporalio/common';
+import { decode } from '@temporalio/common/lib/encoding.js';
 
 /** What stands for a payload that did not decode. */
 export interface Undecodable {
@@ -15,14 +16,18 @@ class TolerantPayloadConverter extends DefaultPayloadConverter {
   override fromPayload<T>(payload: Payload): T {
     try {
       return super.fromPayload<T>(payload);
-    } catch (error) {
-      const marker: Undecodable = {
-        __actguardUndecodable: true,
-        reason: error instanceof Error ? error.message.slice(0, 200) : 'undecodable',
-      };
+    } catch {
+      // what a parser says of it may quote it
+      const marker: Undecodable = { __actguardUndecodable: true, reason: reasonOf(payload) ?? 'malformed' };
       return marker as T;
     }
   }
+}
+
+/** What the codec says: `unknown-key` or `damaged`. */
+function reasonOf(payload: Payload): string | null {
+  const reason = payload.metadata?.['reason'];
+  return reason ? decode(reason).slice(0, 200) : null;
 }
 
 /** Loaded by name from `payloadConverterPath`. */

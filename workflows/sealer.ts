@@ -7,6 +7,7 @@ import type { SealActivities, SealResult } from '../activities/seal-types.ts';
 import type { Json } from '../governance/json.ts';
 import { MAX_REJECTED_ANSWERS, SEALS_PER_RUN, SEAL_FOR_MS } from '../governance/limits.ts';
 import { type SealerState, recoverSignal, sealedQuery } from './messages.ts';
+import { holdUntilReadable } from './readable.ts';
 
 const sealing = proxyActivities<SealActivities>({
   startToCloseTimeout: SEAL_FOR_MS * 2,
@@ -16,7 +17,7 @@ const sealing = proxyActivities<SealActivities>({
 
 /** Seals for ever. Started without state once, by whichever worker has the sealing key. */
 export async function sealer(carried?: SealerState): Promise<never> {
-  let state: SealerState = carried ?? { v: 1, last: null, trouble: null, refused: null };
+  let state: SealerState = holdUntilReadable(carried) ?? { v: 1, last: null, trouble: null, refused: null };
   const inbox: Json[] = [];
   setHandler(sealedQuery, () => state);
   setHandler(recoverSignal, (signal: Partial<{ envelope: Json }> | null | undefined) => {
@@ -25,11 +26,11 @@ export async function sealer(carried?: SealerState): Promise<never> {
   for (let rounds = 0; ; rounds += 1) {
     if (state.trouble === null) {
       inbox.length = 0; // nothing to recover from
-      state = after(state, await sealing.sealLedger({ v: 1, last: state.last }));
+      state = after(state, holdUntilReadable(await sealing.sealLedger({ v: 1, last: state.last })));
     } else {
       await condition(() => inbox.length > 0);
       const envelope = inbox.shift() ?? null;
-      const result = await sealing.recoverLedger({ v: 1, envelope, trouble: state.trouble });
+      const result = holdUntilReadable(await sealing.recoverLedger({ v: 1, envelope, trouble: state.trouble }));
       if (result.kind === 'accepted') state = { v: 1, last: result.last, trouble: null, refused: null };
       else state = { ...state, refused: result.reason };
     }

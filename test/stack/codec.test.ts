@@ -41,10 +41,13 @@ test('P5 keys are added, listed without themselves, and switched', () => {
   expect(statSync(file).mode & 0o077).toBe(0);
   const later = JSON.parse(codec('key', '--later').stdout) as { id: string; current: boolean };
   expect(later.current).toBe(false);
+  // a tenant's first key, too: other machines have to know it before it encrypts
+  const first = JSON.parse(codec('key', '--later', '--tenant', 'globex').stdout) as { current: boolean };
+  expect(first.current).toBe(false);
   expect(codec('use', later.id).status).toBe(0);
   expect(codec('use', 'k-none').status).toBe(1);
   const listed = codec('list');
-  expect(JSON.parse(listed.stdout)).toMatchObject([{ current: false }, { tenant: 'acme', current: true }, { id: later.id, current: true }]); // prettier-ignore
+  expect(JSON.parse(listed.stdout)).toMatchObject([{ current: false }, { tenant: 'acme', current: true }, { id: later.id, current: true }, { tenant: 'globex', current: false }]); // prettier-ignore
   for (const { bytes } of readPayloadKeys(file)) expect(listed.stdout).not.toContain(bytes.toString('base64'));
 });
 

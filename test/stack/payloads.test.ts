@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { Worker } from '@temporalio/worker';
-import { afterAll, expect, test } from 'vitest';
+import { ulid } from 'ulid';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { PayloadCipher, UNDECODABLE, keyIdsOf } from '../../activities/payload-codec.ts';
 import {
@@ -19,7 +20,7 @@ import { dataConverterOf } from '../../client/data-converter.ts';
 import { defineTool } from '../../define/index.ts';
 import { makeBundle } from '../../worker/bundle.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
-import { platform } from '../support/platform.ts';
+import { platform, type Platform } from '../support/platform.ts';
 import { temporalAddress } from '../support/temporal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'actguard-payloads-'));
@@ -30,6 +31,31 @@ const rewrite = (change: (keys: ReturnType<typeof readPayloadKeys>) => ReturnTyp
 writePayloadKeys(file, addPayloadKey(addPayloadKey([], null, false), 'acme', false));
 const context = (workflowId: string) => ({ type: 'workflow', namespace: 'default', workflowId }) as const;
 const payload = (text: string) => ({ metadata: { encoding: Buffer.from('json/plain'), x: Buffer.from([0, 255]) }, data: Buffer.from(text) }); // prettier-ignore
+
+const heard: string[] = [];
+const tell = defineTool({
+  name: 'tell',
+  description: 'Tell',
+  effect: 'read',
+  inputSchema: z.strictObject({ say: z.string() }),
+  retry: { maximumAttempts: 1 },
+  execute: ({ say }) => {
+    heard.push(say);
+    if (say.includes('fail')) throw new Error(`canary-error ${say}`);
+    return { heard: `canary-output ${say}` };
+  },
+});
+let p: Platform;
+/** Somebody without any key. */
+let plain: Client;
+beforeAll(async () => {
+  p = await platform({ tools: [tell], payloadKeys: file });
+  plain = new Client({ connection: await Connection.connect({ address: temporalAddress() }) });
+});
+afterAll(async () => {
+  await plain?.connection.close();
+  await p?.end();
+});
 
 test('P5 a payload comes back as it was, and only under its own key and whole', async () => {
   const cipher = new PayloadCipher(openPayloadKeys(file));
@@ -94,68 +120,130 @@ test('P5 keys: wide permissions, damage and a file without a current key are ref
 });
 
 test('P5 a run in ciphertext: rotation while it is open, replay, and signals that do not decode', async () => {
-  const failing = defineTool({
-    name: 'tell',
-    description: 'Tell',
-    effect: 'read',
-    inputSchema: z.strictObject({ say: z.string() }),
-    retry: { maximumAttempts: 1 },
-    execute: ({ say }) => {
-      if (say.includes('fail')) throw new Error(`canary-error ${say}`);
-      return { heard: `canary-output ${say}` };
-    },
+  const session = await p.actguard.session({ id: 'sealed', agent: 'desk', user: 'alice', tenant: 'acme', input: 'canary-input' }); // prettier-ignore
+  expect(await session.call('tell', { say: 'canary-argument' })).toMatchObject({ kind: 'done' });
+  const [, first] = readPayloadKeys(file);
+  rewrite((keys) => addPayloadKey(keys, 'acme', true));
+  const added = readPayloadKeys(file).at(-1)?.id ?? '';
+  rewrite((keys) => usePayloadKey(keys, added));
+  const handle = plain.workflow.getHandle(workflowIdOf(session.run));
+  // a payload under a key that nobody has, one that is cut short, and one that is no payload of ours at all
+  const foreign = { metadata: { encoding: Buffer.from('binary/encrypted'), 'encryption-key-id': Buffer.from('k-no') }, data: Buffer.from('x') }; // prettier-ignore
+  await plain.workflowService.signalWorkflowExecution({
+    ...{ namespace: 'default', signalName: 'approval', input: { payloads: [foreign] } },
+    workflowExecution: { workflowId: handle.workflowId },
   });
-  const p = await platform({ tools: [failing], payloadKeys: file });
-  const plain = new Client({ connection: await Connection.connect({ address: temporalAddress() }) });
-  try {
-    const session = await p.actguard.session({ id: 'sealed', agent: 'desk', user: 'alice', tenant: 'acme', input: 'canary-input' }); // prettier-ignore
-    expect(await session.call('tell', { say: 'canary-argument' })).toMatchObject({ kind: 'done' });
-    const [, first] = readPayloadKeys(file);
-    rewrite((keys) => addPayloadKey(keys, 'acme', true));
-    const added = readPayloadKeys(file).at(-1)?.id ?? '';
-    rewrite((keys) => usePayloadKey(keys, added));
-    const handle = plain.workflow.getHandle(workflowIdOf(session.run));
-    // a payload under a key that nobody has, one that is cut short, and one that is no payload of ours at all
-    const foreign = { metadata: { encoding: Buffer.from('binary/encrypted'), 'encryption-key-id': Buffer.from('k-no') }, data: Buffer.from('x') }; // prettier-ignore
-    await plain.workflowService.signalWorkflowExecution({
-      ...{ namespace: 'default', signalName: 'approval', input: { payloads: [foreign] } },
-      workflowExecution: { workflowId: handle.workflowId },
-    });
-    await handle.signal('thaw', { envelope: 5 });
-    // the file is looked at each second: until then the first key encrypts
-    let ids: string[] = [];
-    for (let n = 0; !ids.includes(added) && n < 200; n += 1) {
-      expect(await session.call('tell', { say: `canary-again ${n}` })).toMatchObject({ kind: 'done' });
-      ids = [...JSON.stringify(historyToJSON(await handle.fetchHistory())).matchAll(/encryption-key-id\\+":\s*\\*"([^"\\]+)/g)].map((m) => Buffer.from(m[1] ?? '', 'base64').toString()); // prettier-ignore
+  await handle.signal('thaw', { envelope: 5 });
+  // the file is looked at each second: until then the first key encrypts
+  let ids: string[] = [];
+  for (let n = 0; !ids.includes(added) && n < 200; n += 1) {
+    expect(await session.call('tell', { say: `canary-again ${n}` })).toMatchObject({ kind: 'done' });
+    ids = [...JSON.stringify(historyToJSON(await handle.fetchHistory())).matchAll(/encryption-key-id\\+":\s*\\*"([^"\\]+)/g)].map((m) => Buffer.from(m[1] ?? '', 'base64').toString()); // prettier-ignore
+  }
+  expect(ids).toEqual(expect.arrayContaining([first?.id, added]));
+  expect(await session.call('tell', { say: 'canary-fail' })).toMatchObject({ kind: 'failed' });
+  const state = await p.actguard.run(session.run).state();
+  expect(state.rejectedMessages).toBeGreaterThan(0);
+
+  const history = await handle.fetchHistory();
+  const json = historyToJSON(history);
+  const execution = { workflowId: handle.workflowId };
+  const described = JSON.stringify(
+    await plain.workflowService.describeWorkflowExecution({ namespace: 'default', execution }),
+  );
+  // what stands in clear: names, the tenant, the agent, a digest
+  expect(described).toContain('ActGuardTenant');
+  const decoded = [...json.matchAll(/"([A-Za-z0-9+/]{8,}={0,2})"/g)].map((m) => Buffer.from(m[1] ?? '', 'base64').toString('latin1')).join('\n'); // prettier-ignore
+  for (const text of [json, decoded, described]) expect(text).not.toContain('canary');
+  await Worker.runReplayHistory({ workflowBundle: await makeBundle(), dataConverter: dataConverterOf(file) }, history);
+
+  // a client without the keys is told so, and gets nothing
+  const { connect } = await import('../../client/index.ts');
+  const stranger = await connect({ address: temporalAddress(), taskQueue: 'none' });
+  await expect(stranger.run(session.run).state()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  await stranger.close();
+  await session.close();
+});
+
+/** What nobody here can open: under a key that is not known, damaged, of no encoding of ours, and no JSON. */
+const sealedAs = (id: string, data: Buffer) => ({ metadata: { encoding: Buffer.from('binary/encrypted'), 'encryption-key-id': Buffer.from(id) }, data }); // prettier-ignore
+const closed: readonly (readonly [string, object, string])[] = [
+  ['under an unknown key', sealedAs('k-no', Buffer.alloc(64)), 'unknown-key'],
+  ['damaged', sealedAs(readPayloadKeys(file)[0]?.id ?? '', Buffer.alloc(64)), 'damaged'],
+  ['no JSON', { metadata: { encoding: Buffer.from('json/plain') }, data: Buffer.from('{"v":1,') }, 'malformed'],
+];
+
+test.each(closed)(
+  'P5 P7 a run whose own input is %s fails with a code; nothing is opened, called or sent',
+  async (_what, input, why) => {
+    for (const workflowType of ['agentRun', 'session']) {
+      const workflowId = workflowIdOf(ulid());
+      await plain.workflowService.startWorkflowExecution({
+        ...{ namespace: 'default', workflowId, requestId: workflowId, taskQueue: { name: p.taskQueue } },
+        ...{ workflowType: { name: workflowType }, input: { payloads: [input] } },
+      });
+      const handle = new Client({ connection: plain.connection, dataConverter: dataConverterOf(file) }).workflow.getHandle(workflowId); // prettier-ignore
+      const error = await handle.result().catch((e: unknown) => e as Error);
+      expect(error).toMatchObject({
+        cause: { type: 'BACKEND_UNAVAILABLE', message: expect.stringContaining(why) as string },
+      });
+      const { events } = await handle.fetchHistory();
+      expect(events?.some((event) => event.activityTaskScheduledEventAttributes)).toBe(false);
+      expect(await p.db.query('select 1 from actguard.runs where temporal_run = $1', [(await handle.describe()).runId])).toEqual([]); // prettier-ignore
     }
-    expect(ids).toEqual(expect.arrayContaining([first?.id, added]));
-    expect(await session.call('tell', { say: 'canary-fail' })).toMatchObject({ kind: 'failed' });
-    const state = await p.actguard.run(session.run).state();
-    expect(state.rejectedMessages).toBeGreaterThan(0);
+  },
+);
 
-    const history = await handle.fetchHistory();
-    const json = historyToJSON(history);
-    const execution = { workflowId: handle.workflowId };
-    const described = JSON.stringify(
-      await plain.workflowService.describeWorkflowExecution({ namespace: 'default', execution }),
-    );
-    // what stands in clear: names, the tenant, the agent, a digest
-    expect(described).toContain('ActGuardTenant');
-    const decoded = [...json.matchAll(/"([A-Za-z0-9+/]{8,}={0,2})"/g)].map((m) => Buffer.from(m[1] ?? '', 'base64').toString('latin1')).join('\n'); // prettier-ignore
-    for (const text of [json, decoded, described]) expect(text).not.toContain('canary');
-    await Worker.runReplayHistory(
-      { workflowBundle: await makeBundle(), dataConverter: dataConverterOf(file) },
-      history,
-    );
+test('P5 P7 updates and signals that do not decode are refused and counted; the session goes on, and hears the next one', async () => {
+  const session = await p.actguard.session({ id: 'deaf', agent: 'desk', user: 'alice', tenant: 'acme', input: 'x' });
+  expect(await session.call('tell', { say: 'before' })).toMatchObject({ kind: 'done' });
+  const workflowExecution = { workflowId: workflowIdOf(session.run) };
+  const before = heard.length;
+  for (const [what, payload] of closed) {
+    for (const name of ['call', 'reserve', 'settle']) {
+      const meta = { updateId: `${name} ${what}`, identity: 'a stranger' };
+      const { outcome } = await plain.workflowService.updateWorkflowExecution({
+        ...{ namespace: 'default', workflowExecution, waitPolicy: { lifecycleStage: 3 } },
+        request: { meta, input: { name, args: { payloads: [payload] } } },
+      });
+      expect(outcome?.failure?.applicationFailureInfo?.type).toBe('ARGUMENTS_INVALID');
+    }
+    for (const signalName of ['approval', 'freeze', 'thaw', 'topUp', 'resolve', 'look']) {
+      const input = { payloads: [payload] };
+      await plain.workflowService.signalWorkflowExecution({
+        namespace: 'default',
+        workflowExecution,
+        signalName,
+        input,
+      });
+    }
+  }
+  expect(await session.call('tell', { say: 'after' })).toMatchObject({ kind: 'done' });
+  expect(heard.slice(before)).toEqual(['after']);
+  expect(await p.actguard.run(session.run).state()).toMatchObject({ rejectedMessages: 18, frozen: null });
+  const { events } = await plain.workflow.getHandle(workflowExecution.workflowId).fetchHistory();
+  const accepted = events?.filter((event) => event.workflowExecutionUpdateAcceptedEventAttributes);
+  expect(accepted).toHaveLength(2); // before, after: what was refused left nothing
+  await session.close();
+});
 
-    // a client without the keys is told so, and gets nothing
-    const { connect } = await import('../../client/index.ts');
-    const stranger = await connect({ address: temporalAddress(), taskQueue: 'none' });
-    await expect(stranger.run(session.run).state()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
-    await stranger.close();
-    await session.close();
-  } finally {
-    await plain.connection.close();
-    await p.end();
+test('P5 P7 what may not lose its state stands still until its key is there: sealer and account', async () => {
+  const carried = closed[0]?.[1] ?? {};
+  const account = { v: 1, account: { scope: 'tenant', tenant: 'acme', id: 'acme' } };
+  for (const [name, payloads] of [
+    ['sealer', [carried]],
+    ['budgetAccount', [payload(JSON.stringify(account)), carried]],
+  ] as const) {
+    const workflowId = `held-${ulid()}`;
+    await plain.workflowService.startWorkflowExecution({
+      ...{ namespace: 'default', workflowId, requestId: workflowId, taskQueue: { name: p.taskQueue } },
+      ...{ workflowType: { name }, input: { payloads: [...payloads] } },
+    });
+    const handle = plain.workflow.getHandle(workflowId);
+    const events = async () => (await handle.fetchHistory()).events ?? [];
+    await expect.poll(async () => (await events()).some((e) => e.workflowTaskFailedEventAttributes)).toBe(true);
+    expect((await handle.describe()).status.name).toBe('RUNNING');
+    expect((await events()).some((e) => e.activityTaskScheduledEventAttributes)).toBe(false);
+    await handle.terminate();
   }
 });

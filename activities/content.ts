@@ -3,11 +3,12 @@
  * them. With payload keys they are encrypted with the tenant's (AES-256-GCM, a key derived for this alone, bound to the
  * tenant and to what it is); what SQL reads stays beside them in clear. Without keys everything stays as it is.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createSecretKey, hkdfSync, type KeyObject } from 'node:crypto';
 import { type Gone, goneKey, goneWords } from '../governance/content.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { EntryRow } from '../governance/entry.ts';
 import type { JsonObject } from '../governance/json.ts';
+import { open, seal } from './aes.ts';
 import type { PayloadKey, PayloadKeys } from './payload-keys.ts';
 
 /** What a piece of content is: a sealed one passes for no other kind. */
@@ -24,15 +25,13 @@ const CLEAR: { readonly [kind in ContentKind]: readonly string[] } = {
   grant: ['v', 'principal', 'mode', 'openedBy', 'deadlineMs', 'limit', 'tools', 'groups'],
   question: [],
 };
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
 /** Before text that is sealed: nothing that we keep begins like this. */
 const SEALED_TEXT = 'actguard:sealed:';
 
 /** Seals and opens content; one a connection pool. */
 export class ContentCipher {
   readonly #keys: PayloadKeys | null;
-  readonly #derived = new WeakMap<PayloadKey, Buffer>();
+  readonly #derived = new WeakMap<PayloadKey, KeyObject>();
 
   /** `keys` null: everything stays in clear, and what is sealed cannot be read. */
   constructor(keys: PayloadKeys | null) {
@@ -102,10 +101,7 @@ export class ContentCipher {
 
   #encrypt(keys: PayloadKeys, kind: ContentKind, tenant: string, text: string): string {
     const key = keys.current(tenant);
-    const iv = randomBytes(IV_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#contentKey(key), iv);
-    cipher.setAAD(associated(key.id, kind, tenant));
-    const sealed = Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+    const sealed = seal(this.#contentKey(key), associated(key.id, kind, tenant), text);
     return `${key.id}.${sealed.toString('base64')}`;
   }
 
@@ -116,20 +112,19 @@ export class ContentCipher {
     if (!key) return { unreadable: id };
     try {
       const sealed = Buffer.from(text.slice(dot + 1), 'base64');
-      const decipher = createDecipheriv('aes-256-gcm', this.#contentKey(key), sealed.subarray(0, IV_BYTES));
-      decipher.setAAD(associated(id, kind, tenant));
-      decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-      return decipher.update(sealed.subarray(IV_BYTES, -TAG_BYTES)).toString('utf8') + decipher.final('utf8');
+      return open(this.#contentKey(key), associated(id, kind, tenant), sealed).toString('utf8');
     } catch {
       return { damaged: id };
     }
   }
 
   /** Payloads and content share a key's id and its life, never its bytes (HKDF, RFC 5869). */
-  #contentKey(key: PayloadKey): Buffer {
+  #contentKey(key: PayloadKey): KeyObject {
     let derived = this.#derived.get(key);
     if (!derived) {
-      derived = Buffer.from(hkdfSync('sha256', key.bytes, Buffer.alloc(0), 'actguard content v1', 32));
+      derived = createSecretKey(
+        new Uint8Array(hkdfSync('sha256', key.bytes, Buffer.alloc(0), 'actguard content v1', 32)),
+      );
       this.#derived.set(key, derived);
     }
     return derived;

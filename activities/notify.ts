@@ -15,7 +15,7 @@ const TITLES = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Bu
 export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
   const { mailer } = deps;
   if (!mailer) return;
-  const mail = await mailOf(deps, input);
+  const mail = scrubbed(deps, await mailOf(deps, input));
   if (mail === null || mail.to.length === 0) return;
   try {
     await mailer.send(mail);
@@ -28,7 +28,9 @@ export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
 
 async function mailOf(deps: Deps, input: NotifyInput): Promise<Mail | null> {
   const to = deps.config.approvals.notify;
-  if (input.approvalId === null) return runMail(to, input.run, input.what, TITLES[input.what], input.text);
+  if (input.approvalId === null) {
+    return runMail(to, input.run, input.what, TITLES[input.what], deps.known.text(input.text));
+  }
   const [row] = await deps.db.query<{
     a: { request: string; content: ApprovalContent | null; mails: string[] } | null;
   }>('select actguard.mail_context($1) as a', [input.approvalId]);
@@ -49,8 +51,14 @@ function fieldsOf(deps: Deps, name: string, content: ApprovalContent | null): [s
   if (typeof args !== 'object' || args === null || Array.isArray(args)) return [];
   return marked.flatMap((field): [string, Json][] => {
     const value = (args as JsonObject)[field];
-    return value === undefined ? [] : [[field, value]];
+    return value === undefined ? [] : [[field, deps.known.json(value)]]; // before it is cut and escaped
   });
+}
+
+/** Whoever wrote it, and whichever worker recorded it: no mail holds a secret that this worker knows. */
+function scrubbed({ known }: Deps, mail: Mail | null): Mail | null {
+  if (mail === null) return null;
+  return { ...mail, subject: known.text(mail.subject), text: known.text(mail.text), html: known.text(mail.html) };
 }
 
 async function note(deps: Deps, input: NotifyInput, mail: Mail, error: string | null): Promise<void> {

@@ -4,17 +4,15 @@
  * an encoding that nobody knows, which the payload converter turns into a marker; inputs and results that are markers
  * fail closed.
  */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import protobuf from 'protobufjs';
+import { open, seal } from './aes.ts';
 import type { PayloadKey, PayloadKeys } from './payload-keys.ts';
 
 const ENCRYPTED = 'binary/encrypted';
 /** The encoding of a payload that could not be opened. */
 export const UNDECODABLE = 'binary/undecodable';
 const CIPHER = 'AES-256-GCM';
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
 /** Workflows whose tenant is remembered; a forgotten one is learnt again from the next payload that is opened. */
 const MAX_REMEMBERED = 10_000;
 
@@ -69,29 +67,19 @@ export function keyIdsOf(payloads: readonly Payload[]): string[] {
 }
 
 function encrypt(payload: Payload, key: PayloadKey): Payload {
-  // random: a key is good for 2^32 of them (NIST SP 800-38D, 8.3); rotate long before
-  const iv = randomBytes(IV_BYTES);
-  const cipher = createCipheriv('aes-256-gcm', key.bytes, iv);
-  cipher.setAAD(associated(key.id));
-  const sealed = Buffer.concat([iv, cipher.update(toBytes(payload)), cipher.final(), cipher.getAuthTag()]);
   return {
     metadata: {
       encoding: Buffer.from(ENCRYPTED),
       'encryption-cipher': Buffer.from(CIPHER),
       'encryption-key-id': Buffer.from(key.id),
     },
-    data: sealed,
+    data: seal(key.secret, associated(key.id), toBytes(payload)),
   };
 }
 
 function decrypt(payload: Payload, key: PayloadKey): Payload {
   try {
-    const sealed = Buffer.from(payload.data ?? []);
-    if (sealed.length < IV_BYTES + TAG_BYTES) return undecodable('damaged');
-    const decipher = createDecipheriv('aes-256-gcm', key.bytes, sealed.subarray(0, IV_BYTES));
-    decipher.setAAD(associated(key.id));
-    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    return fromBytes(Buffer.concat([decipher.update(sealed.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]));
+    return fromBytes(open(key.secret, associated(key.id), payload.data ?? new Uint8Array()));
   } catch {
     return undecodable('damaged');
   }

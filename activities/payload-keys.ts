@@ -2,7 +2,7 @@
  * Keys that encrypt payloads, in a file of mode 0600 that client, worker, replay and codec server share. A key has an
  * id, which stands in every payload it encrypted; old keys stay for reading. A tenant may have keys of its own.
  */
-import { randomBytes } from 'node:crypto';
+import { createSecretKey, randomBytes, type KeyObject } from 'node:crypto';
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { ActGuardError } from '../governance/errors.ts';
 import { MAX_SECRET_SOURCE_BYTES } from '../governance/limits.ts';
@@ -22,6 +22,8 @@ export interface PayloadKey {
   /** Whether new payloads are encrypted with it: one a tenant, and one for the rest. */
   readonly current: boolean;
   readonly bytes: Buffer;
+  /** The same, as ciphers take it. */
+  readonly secret: KeyObject;
 }
 
 /** The keys as they are now. */
@@ -94,7 +96,8 @@ export function addPayloadKey(
   // the very first has to encrypt; a tenant's first may wait, as the one for the rest does meanwhile
   const first = tenant === null && !keys.some((key) => key.tenant === null);
   const current = first || !later;
-  const key = { id, tenant, madeAt: new Date().toISOString(), current, bytes: randomBytes(KEY_BYTES) };
+  const bytes = randomBytes(KEY_BYTES);
+  const key = { id, tenant, madeAt: new Date().toISOString(), current, bytes, secret: createSecretKey(bytes) };
   return [...keys.map((k) => (current && k.tenant === tenant ? { ...k, current: false } : k)), key];
 }
 
@@ -108,7 +111,7 @@ export function usePayloadKey(keys: readonly PayloadKey[], id: string): readonly
 /** Writes the file in one step, mode 0600. */
 export function writePayloadKeys(file: string, keys: readonly PayloadKey[]): void {
   const next = `${file}.${process.pid}.new`;
-  const body = { v: 1, keys: keys.map(({ bytes, ...key }) => ({ ...key, key: bytes.toString('base64') })) };
+  const body = { v: 1, keys: keys.map(({ bytes, secret: _, ...key }) => ({ ...key, key: bytes.toString('base64') })) };
   writeFileSync(next, `${JSON.stringify(body, null, 1)}\n`, { mode: 0o600, flag: 'wx' });
   renameSync(next, file);
 }
@@ -134,7 +137,7 @@ function parseKey(value: unknown): PayloadKey | null {
   if (tenant !== null && (typeof tenant !== 'string' || tenant === '')) return null;
   if (typeof current !== 'boolean' || typeof key !== 'string') return null;
   const bytes = Buffer.from(key, 'base64');
-  return bytes.length === KEY_BYTES ? { id, tenant, madeAt, current, bytes } : null;
+  return bytes.length === KEY_BYTES ? { id, tenant, madeAt, current, bytes, secret: createSecretKey(bytes) } : null;
 }
 
 function stampOf(file: string): string {

@@ -25,7 +25,9 @@ beforeAll(async () => {
     const { searchParams, pathname } = new URL(request.url ?? '/', 'http://x');
     const status = Number(searchParams.get('status') ?? 200);
     response.setHeader('x-echo', encodeURIComponent(searchParams.get('say') ?? ''));
-    if (pathname === '/echo') response.setHeader('x-key', request.headers['x-key'] ?? '');
+    for (const name of pathname === '/echo' ? ['x-key', 'x-other'] : []) {
+      response.setHeader(name, request.headers[name] ?? '');
+    }
     response.writeHead(status).end(`${searchParams.get('pad') ?? ''}${searchParams.get('say') ?? ''}`);
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => server.once('listening', resolve));
@@ -82,13 +84,23 @@ const leaks: readonly (readonly [string, Leak])[] = [
   ['answered by the receiver', async (w, { fetch }) => (await fetch(say(w))).text()],
   ['answered in a header', async (w, { fetch }) => (await fetch(say(w))).headers.get('x-echo')],
   ['answered with an error', (w, { fetch }) => fetch(say(w, { status: '422' }))],
-  ['answered with a long error, cut in the middle', (w, { fetch }) => fetch(say(w, { status: '422', pad: 'x'.repeat(2040) }))], // prettier-ignore
-  ['shown by the answer as its address', async (_w, { fetch }) => (await fetch(`http://${host}/say`)).url],
+  ['answered with a long error, cut in the middle', (w, { fetch }) => fetch(say(w, { status: '422', pad: 'x'.repeat(290) }))], // prettier-ignore
+  ['shown by the answer as its address', async (w, { fetch }) => (await fetch(say(w))).url],
   [
     'echoed as the header it came in',
-    async (_w, { fetch }) => (await fetch(`http://${host}/echo`)).headers.get('x-key'),
+    async (w, { fetch }) => {
+      const { headers } = await fetch(`http://${host}/echo`, { headers: { 'x-other': w } });
+      return headers.get(w === TWIN ? 'x-other' : 'x-key');
+    },
   ],
 ];
+/** What is kept of the twin where it is not the whole word: the rest is cut off, or never told. */
+const KEPT: { readonly [how: string]: string } = {
+  'thrown as a code': '"message":"no"',
+  'thrown as a cause': '"message":"no"',
+  'thrown at the edge of what is kept': 'xxxXy/hos',
+  'answered with a long error, cut in the middle': 'xxxXy/hos',
+};
 
 interface Seen {
   readonly result: unknown;
@@ -153,7 +165,7 @@ function holds(text: string, word: string): boolean {
 }
 
 describe('a hostile tool', () => {
-  test.each(leaks)('P5 %s', async (_how, leak) => {
+  test.each(leaks)('P5 %s', async (how, leak) => {
     const { everything, result } = await play(leak, SECRET);
     expect(holds(everything, SECRET)).toBe(false);
     expect(holds(everything, 'query-0123456789abc')).toBe(false);
@@ -161,14 +173,15 @@ describe('a hostile tool', () => {
     expect(result).toBeDefined();
 
     const twin = await play(leak, TWIN);
-    if (leak.length > 0 && !/shown by|echoed/.test(_how)) {
-      const kept = /cause$|edge|cut in the middle|object|as a code|logged/.test(_how);
-      expect(kept || holds(twin.everything, TWIN)).toBe(true);
-      expect(JSON.stringify(twin.result)).not.toContain('[secret]');
-    }
+    expect(JSON.stringify(twin.result)).not.toContain('[secret]');
+    const kept = KEPT[how];
+    if (kept === undefined) expect(holds(twin.everything, TWIN)).toBe(true);
+    else expect(twin.everything).toContain(kept);
   });
 
-  test('there are forty of them', () => expect(leaks).toHaveLength(40));
+  test('there are forty of them, each with its twin; a mail and Temporal\u2019s own fields are tried elsewhere', () =>
+    // test/approvals/mails.test.ts, test/stack/payloads.test.ts
+    expect(leaks).toHaveLength(40));
 });
 
 test('P5 a secret in an argument is refused before anything happens; its twin passes', async () => {

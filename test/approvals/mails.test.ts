@@ -73,6 +73,30 @@ test('P5 only what the tool’s author marked is shown, escaped and short', asyn
   expect(raw().replaceAll('=\r\n', '')).toContain('&lt;b&gt;');
 });
 
+test('P5 no mail holds a secret, whichever worker recorded what it shows; a harmless twin is mailed as it is', async () => {
+  const twin = secret.replace('very', 'much');
+  const forms = (word: string): string[] => [
+    word,
+    Buffer.from(`x${word}`).toString('base64'),
+    Buffer.from(word).toString('hex'),
+    encodeURIComponent(word),
+    `${'x'.repeat(190)}${word}`, // cut in the middle
+  ];
+  for (const word of [secret, twin]) {
+    const mails: string[] = [];
+    for (const form of forms(word)) {
+      await send(worker(inbox.url, ['orderId']), await newAsk({ orderId: form, amountCents: 7_777 }));
+      mails.push(raw().replaceAll(/=\r?\n/g, ''), (await listMails(folder)).at(-1)?.text ?? '');
+    }
+    const budget = { v: 1, run: '', what: 'budget', approvalId: null, text: `label ${word} is used up` } as const;
+    await notify(worker(inbox.url), budget);
+    mails.push(raw());
+    const all = mails.join('\n');
+    expect(forms(word).slice(0, 4).map((form) => all.includes(form))).toEqual(Array(4).fill(word === twin)); // prettier-ignore
+    expect(all.includes(`xxx${word.slice(0, 6)}`)).toBe(word === twin);
+  }
+});
+
 test('P7 no header can be injected by names, tenants or roles', () => {
   const bad = 'acme\r\nBcc: evil@evil.example\r\n\r\nbody';
   const mail = invitationMail({

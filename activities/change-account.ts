@@ -18,18 +18,19 @@ import {
 import { signerOf, type KeyRow } from '../governance/answer.ts';
 import { budgetTarget, verifySignedCommand, type Command, type CommandKey } from '../governance/command.ts';
 import { escapeHidden } from '../governance/denial.ts';
-import { digestOf, sha256Hex } from '../governance/digest.ts';
+import { digestOf } from '../governance/digest.ts';
 import { COMMAND_PAYLOAD_TYPE } from '../governance/dsse.ts';
 import { makeEntry } from '../governance/entry.ts';
 import type { ErrorCode } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
-import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
+
 import type { AccountRejection, ChangeAccountInput, ChangeAccountResult } from './account-types.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';
 import { retryLater } from './failures.ts';
 import { pgJson } from './pg-json.ts';
 import { trustOf } from './trust.ts';
+import { recordRefusedCommand, shownReason } from './refused-command.ts';
 
 /** An account with the counters of its window of now, as `actguard.account_of` answers it; lists are usd, tokens, calls. */
 export interface AccountRow {
@@ -83,12 +84,13 @@ export async function changeAccount(
   ]);
   if (!found) throw new Error('the time is not known');
   const { nowMs, key: keyRow } = found.c;
+  const { envelope } = input;
+  const expected = { tenant: account.tenant, target: budgetTarget(account) };
   const refuse = async (code: ErrorCode, reason: string): Promise<AccountRejection> => {
-    if (keyRow) await recordRefused(deps, input, nowMs, reason, delivery);
+    if (keyRow) await recordRefusedCommand(deps, { ...expected, envelope, atMs: nowMs, reason, delivery });
     return rejected(code, reason);
   };
-  const expected = { tenant: account.tenant, target: budgetTarget(account) };
-  const trusted = verifySignedCommand(input.envelope, expected, keyRow, trustOf(deps, nowMs));
+  const trusted = verifySignedCommand(envelope, expected, keyRow, trustOf(deps, nowMs));
   if (trusted.kind === 'invalid') return refuse('FORBIDDEN', trusted.reason);
   const { command, key } = trusted.value;
   const change = parseChange(command.verb, command.data);
@@ -205,29 +207,5 @@ function belowText({ spent, reserved }: AccountRow): string {
 }
 
 function rejected(code: ErrorCode, reason: string): AccountRejection {
-  return { kind: 'rejected', code, reason: escapeHidden(reason).slice(0, 300) };
-}
-
-async function recordRefused(
-  deps: Deps,
-  { account, envelope }: ChangeAccountInput,
-  atMs: number,
-  reason: string,
-  delivery: string,
-): Promise<void> {
-  const entry = makeEntry({
-    kind: 'command.invalid',
-    tenant: account.tenant,
-    run: null,
-    key: `command:invalid:${sha256Hex(delivery)}`,
-    atMs,
-    data: {
-      reason: escapeHidden(reason).slice(0, 300),
-      target: budgetTarget(account),
-      envelopeSha256: digestOf(envelope),
-    },
-  });
-  await deps.db.query('select actguard.record_refused_command($1::jsonb)', [
-    pgJson({ tenant: account.tenant, max: MAX_REJECTED_ANSWERS, entries: [entry] }),
-  ]);
+  return { kind: 'rejected', code, reason: shownReason(reason) };
 }

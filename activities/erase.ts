@@ -2,13 +2,13 @@
 import { type KeyRow, signerOf } from '../governance/answer.ts';
 import { parseCommand, verifySignedCommand } from '../governance/command.ts';
 import { escapeHidden } from '../governance/denial.ts';
-import { digestOf, sha256Hex } from '../governance/digest.ts';
+import { digestOf } from '../governance/digest.ts';
 import { COMMAND_PAYLOAD_TYPE, parseEnvelope } from '../governance/dsse.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { type Erasure, erasureTarget, parseErasure } from '../governance/erasure.ts';
 import { EVERY_TENANT } from '../governance/freeze.ts';
 import type { Json } from '../governance/json.ts';
-import { MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
+import { MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import { type Parsed, exactObject, hexOf, parsing, refuse, valueOf } from '../governance/strict.ts';
 import { utf8Length } from '../governance/text.ts';
 import { deliveryId } from './delivery.ts';
@@ -16,6 +16,7 @@ import type { Deps } from './deps.ts';
 import { pgJson } from './pg-json.ts';
 import type { EraseInput, EraseResult } from './request-types.ts';
 import { trustOf } from './trust.ts';
+import { recordRefusedCommand, shownReason } from './refused-command.ts';
 
 interface Asked {
   readonly envelope: Json;
@@ -37,7 +38,7 @@ export async function eraseContent(
   delivery: string = deliveryId(),
 ): Promise<EraseResult> {
   const read = readErase(input);
-  if (read.kind === 'invalid') return { kind: 'rejected', reason: bounded(read.reason) };
+  if (read.kind === 'invalid') return { kind: 'rejected', reason: shownReason(read.reason) };
   const { envelope, keyId, tenant, erasure } = read.value;
   const [row] = await deps.db.query<{ c: { nowMs: number; key: (KeyRow & { readonly tenant: string }) | null } }>(
     'select actguard.tenant_command_context($1, $2) as c',
@@ -45,11 +46,11 @@ export async function eraseContent(
   );
   if (!row) throw new Error('the time is not known');
   const { nowMs, key: keyRow } = row.c;
-  const reject = async (reason: string): Promise<EraseResult> => {
-    if (keyRow) await recordRefused(deps, read.value, nowMs, reason, delivery);
-    return { kind: 'rejected', reason: bounded(reason) };
-  };
   const target = erasureTarget(erasure);
+  const reject = async (reason: string): Promise<EraseResult> => {
+    if (keyRow) await recordRefusedCommand(deps, { tenant, target, envelope, atMs: nowMs, reason, delivery });
+    return { kind: 'rejected', reason: shownReason(reason) };
+  };
   const verified = verifySignedCommand(envelope, { tenant, target }, keyRow, trustOf(deps, nowMs));
   if (verified.kind === 'invalid') return reject(verified.reason);
   const { command, key } = verified.value;
@@ -127,28 +128,4 @@ function readErase(input: unknown): Parsed<Asked> {
     const erasure = valueOf(parseErasure(command.target));
     return { envelope: r.envelope as Json, keyId, tenant: command.tenant, erasure };
   });
-}
-
-async function recordRefused(
-  deps: Deps,
-  { tenant, erasure, envelope }: Asked,
-  atMs: number,
-  reason: string,
-  delivery: string,
-): Promise<void> {
-  const entry = makeEntry({
-    kind: 'command.invalid',
-    tenant,
-    run: null,
-    key: `command:invalid:${sha256Hex(delivery)}`,
-    atMs,
-    data: { reason: bounded(reason), target: erasureTarget(erasure), envelopeSha256: digestOf(envelope) },
-  });
-  await deps.db.query('select actguard.record_refused_command($1::jsonb)', [
-    pgJson({ tenant, max: MAX_REJECTED_ANSWERS, entries: [entry] }),
-  ]);
-}
-
-function bounded(reason: string): string {
-  return escapeHidden(reason).slice(0, 300);
 }

@@ -2,11 +2,11 @@
 import { type KeyRow, signerOf } from '../governance/answer.ts';
 import { type Command, parseCommand, verifySignedCommand } from '../governance/command.ts';
 import { escapeHidden } from '../governance/denial.ts';
-import { digestOf, sha256Hex } from '../governance/digest.ts';
+import { digestOf } from '../governance/digest.ts';
 import { COMMAND_PAYLOAD_TYPE, parseEnvelope } from '../governance/dsse.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { type FreezeScope, freezeTarget, parseFreezeTarget } from '../governance/freeze.ts';
-import { MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
+import { MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import { type Parsed, exactObject, hexOf, parsing, refuse, valueOf } from '../governance/strict.ts';
 import { utf8Length } from '../governance/text.ts';
 import { deliveryId } from './delivery.ts';
@@ -15,6 +15,7 @@ import { setFreeze, setSignedFreeze } from './freeze-set.ts';
 import { trustOf } from './trust.ts';
 import { pgJson } from './pg-json.ts';
 import type { FreezeInput, FreezeResult } from './request-types.ts';
+import { recordRefusedCommand, shownReason } from './refused-command.ts';
 
 const REFUSALS: { readonly [problem: string]: string } = {
   used: 'the command was used already',
@@ -33,7 +34,7 @@ export async function changeFreeze(
       return setFreeze(deps, input);
     case 'signed-freeze': {
       const read = readSigned(input, 'freeze');
-      if (read.kind === 'invalid') return { kind: 'rejected', reason: bounded(read.reason) };
+      if (read.kind === 'invalid') return { kind: 'rejected', reason: shownReason(read.reason) };
       return setSignedFreeze(deps, read.value, delivery);
     }
     case 'thaw':
@@ -45,7 +46,7 @@ export async function changeFreeze(
 
 async function liftFreeze(deps: Deps, input: unknown, delivery: string): Promise<FreezeResult> {
   const read = readSigned(input, 'thaw');
-  if (read.kind === 'invalid') return { kind: 'rejected', reason: bounded(read.reason) };
+  if (read.kind === 'invalid') return { kind: 'rejected', reason: shownReason(read.reason) };
   const { envelope, keyId, scope, target } = read.value;
   const [row] = await deps.db.query<{ c: { nowMs: number; key: (KeyRow & { readonly tenant: string }) | null } }>(
     'select actguard.tenant_command_context($1, $2) as c',
@@ -54,8 +55,9 @@ async function liftFreeze(deps: Deps, input: unknown, delivery: string): Promise
   if (!row) throw new Error('the time is not known');
   const { nowMs, key: keyRow } = row.c;
   const reject = async (reason: string): Promise<FreezeResult> => {
-    if (keyRow) await recordRefused(deps, scope, nowMs, reason, envelope, delivery);
-    return { kind: 'rejected', reason: bounded(reason) };
+    if (keyRow)
+      await recordRefusedCommand(deps, { tenant: scope.tenant, target, envelope, atMs: nowMs, reason, delivery });
+    return { kind: 'rejected', reason: shownReason(reason) };
   };
   const trust = trustOf(deps, nowMs);
   const verified = verifySignedCommand(envelope, { tenant: scope.tenant, target }, keyRow, trust);
@@ -124,29 +126,4 @@ function readSigned(
     if (verb === 'thaw' && scope.scope === 'run') return refuse('the target is a run, which takes its thaw itself');
     return { envelope: r.envelope as never, keyId, scope, target: freezeTarget(scope) };
   });
-}
-
-async function recordRefused(
-  deps: Deps,
-  scope: FreezeScope,
-  atMs: number,
-  reason: string,
-  envelope: Parameters<typeof digestOf>[0],
-  delivery: string,
-): Promise<void> {
-  const entry = makeEntry({
-    kind: 'command.invalid',
-    tenant: scope.tenant,
-    run: null,
-    key: `command:invalid:${sha256Hex(delivery)}`,
-    atMs,
-    data: { reason: bounded(reason), target: freezeTarget(scope), envelopeSha256: digestOf(envelope) },
-  });
-  await deps.db.query('select actguard.record_refused_command($1::jsonb)', [
-    pgJson({ tenant: scope.tenant, max: MAX_REJECTED_ANSWERS, entries: [entry] }),
-  ]);
-}
-
-function bounded(reason: string): string {
-  return escapeHidden(reason).slice(0, 300);
 }

@@ -5,14 +5,14 @@
 import { type KeyRow, signerOf } from '../governance/answer.ts';
 import { type Command, type CommandKey, parseCommand, verifySignedCommand } from '../governance/command.ts';
 import { escapeHidden } from '../governance/denial.ts';
-import { digestOf, sha256Hex } from '../governance/digest.ts';
+import { digestOf } from '../governance/digest.ts';
 import { COMMAND_PAYLOAD_TYPE, parseEnvelope } from '../governance/dsse.ts';
 import { makeEntry, type EntryRow } from '../governance/entry.ts';
 import { isActGuardError } from '../governance/errors.ts';
 import { EVERY_TENANT } from '../governance/freeze.ts';
 import { parseName } from '../governance/id.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
-import { MAX_LISTED_LOOSENINGS, MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
+import { MAX_LISTED_LOOSENINGS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import { type PolicyTarget, parsePolicyTarget, policyTarget } from '../governance/policy-activation.ts';
 import { type Parsed, exactObject, hexOf, parsing, refuse, valueOf } from '../governance/strict.ts';
 import { utf8Length } from '../governance/text.ts';
@@ -24,6 +24,7 @@ import { loosens } from './policy-loosens.ts';
 import type { PolicyStore } from './policy-store.ts';
 import { trustOf } from './trust.ts';
 import type { PolicyInput, PolicyResult } from './request-types.ts';
+import { recordRefusedCommand, shownReason } from './refused-command.ts';
 
 interface Context {
   readonly nowMs: number;
@@ -82,7 +83,15 @@ export async function changePolicies(
   if (!row) throw new Error('the time is not known');
   const context = row.c;
   const reject = async (reason: string): Promise<PolicyResult> => {
-    if (context.key) await recordRefused(deps, asked, context.nowMs, reason, delivery);
+    const refused = {
+      tenant,
+      target: policyTarget(target),
+      envelope: asked.envelope,
+      atMs: context.nowMs,
+      reason,
+      delivery,
+    };
+    if (context.key) await recordRefusedCommand(deps, refused);
     return rejected(reason);
   };
   const trust = trustOf(deps, context.nowMs);
@@ -230,24 +239,6 @@ function entryOf(
   });
 }
 
-async function recordRefused(deps: Deps, asked: Asked, atMs: number, reason: string, delivery: string): Promise<void> {
-  const entry = makeEntry({
-    kind: 'command.invalid',
-    tenant: asked.tenant,
-    run: null,
-    key: `command:invalid:${sha256Hex(delivery)}`,
-    atMs,
-    data: { reason: bounded(reason), target: policyTarget(asked.target), envelopeSha256: digestOf(asked.envelope) },
-  });
-  await deps.db.query('select actguard.record_refused_command($1::jsonb)', [
-    pgJson({ tenant: asked.tenant, max: MAX_REJECTED_ANSWERS, entries: [entry] }),
-  ]);
-}
-
 function rejected(reason: string): PolicyResult {
-  return { kind: 'rejected', reason: bounded(reason) };
-}
-
-function bounded(reason: string): string {
-  return escapeHidden(reason).slice(0, 600);
+  return { kind: 'rejected', reason: shownReason(reason) };
 }

@@ -1,7 +1,7 @@
 /** Looks for canaries wherever a run leaves traces: Temporal's histories, every row of the database, files. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { Connection } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import pg from 'pg';
 import { SecretSet } from '../activities/scrub.ts';
@@ -39,7 +39,20 @@ export class CanarySearch {
     });
   }
 
-  /** Looks at a text as it stands, and at what its base64 pieces and its mail encoding hide. */
+  /** Looks at a text, and at what stands in it as base64 (payloads) or as Postgres writes bytes: a form in a form. */
+  lookInside(where: string, text: string): void {
+    this.look(where, text);
+    for (const [, hex = ''] of text.matchAll(/\\x((?:[0-9a-f]{2}){8,})/g)) {
+      this.look(where, Buffer.from(hex, 'hex').toString('utf8'));
+    }
+    for (const [piece] of text.matchAll(/[A-Za-z0-9+/]{16,}={0,2}/g)) {
+      const bytes = Buffer.from(piece, 'base64');
+      this.look(where, bytes.toString('latin1'));
+      this.look(where, bytes.toString('utf8'));
+    }
+  }
+
+  /** Looks at a text as it stands, and without the line ends that mails put into it. */
   look(where: string, text: string): void {
     this.searched += 1;
     const unfolded = text.replace(/=\r?\n/g, ''); // soft line ends of mails
@@ -54,31 +67,22 @@ export class CanarySearch {
 /** Every workflow of the namespace: its history, and what is pending. */
 export async function searchTemporal(search: CanarySearch, address: string, namespace: string): Promise<void> {
   const connection = await Connection.connect({ address });
-  const { workflowService } = connection;
+  const { workflow, workflowService } = new Client({ connection, namespace });
   try {
-    const { executions } = await workflowService.listWorkflowExecutions({ namespace, pageSize: 1_000 });
-    for (const { execution } of executions ?? []) {
-      if (!execution) continue;
-      const where = `Temporal: ${execution.workflowId ?? ''}`;
-      search.look(where, JSON.stringify(await workflowService.describeWorkflowExecution({ namespace, execution })));
-      let nextPageToken: Uint8Array | undefined;
-      do {
-        const page = await workflowService.getWorkflowExecutionHistory({
-          ...{ namespace, execution, maximumPageSize: 1_000 },
-          ...(nextPageToken === undefined ? {} : { nextPageToken }),
-        });
-        const json = page.history ? historyToJSON(page.history as never) : '';
-        search.look(where, json);
-        for (const [piece] of json.matchAll(/[A-Za-z0-9+/]{16,}={0,2}/g)) {
-          search.look(where, Buffer.from(piece, 'base64').toString('latin1'));
-          search.look(where, Buffer.from(piece, 'base64').toString('utf8'));
-        }
-        nextPageToken = page.nextPageToken?.length ? page.nextPageToken : undefined;
-      } while (nextPageToken);
+    for await (const { workflowId, runId } of workflow.list()) {
+      const where = `Temporal: ${workflowId}`;
+      const execution = { workflowId, runId };
+      const described = await workflowService.describeWorkflowExecution({ namespace, execution });
+      search.lookInside(where, JSON.stringify(described, bytesAsBase64));
+      search.lookInside(where, historyToJSON(await workflow.getHandle(workflowId, runId).fetchHistory()));
     }
   } finally {
     await connection.close();
   }
+}
+
+function bytesAsBase64(_name: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
 }
 
 /** Every row of every table of ours, bytes included. */
@@ -91,7 +95,7 @@ export async function searchPostgres(search: CanarySearch, url: string): Promise
     );
     for (const { name } of tables.rows) {
       const rows = await client.query<{ row: string }>(`select t::text as row from ${name} t`);
-      for (const { row } of rows.rows) search.look(`Postgres: ${name}`, row); // bytes stand there in hex
+      for (const { row } of rows.rows) search.lookInside(`Postgres: ${name}`, row);
     }
   } finally {
     await client.end();

@@ -37,6 +37,8 @@ export interface ScanOptions {
 
 /** What was found. */
 export interface ScanResult {
+  /** No leak, and at least one secret was used: a run that used none proves nothing. */
+  readonly ok: boolean;
   readonly leaks: readonly Leak[];
   /** Secrets that went out or were revealed in the run. */
   readonly used: readonly string[];
@@ -131,18 +133,22 @@ async function runAndLook(options: ScanOptions): Promise<ScanResult> {
     search.look("the worker's log", lines.join('\n'));
     searchFiles(search, stack.stateDirectory, '.actguard', 0);
     if (existsSync(directory)) searchFiles(search, directory, '.', sinceMs);
-    const used = await usedSecrets(postgres.url);
-    const names = Object.keys(canaries);
-    return {
-      leaks: search.leaks,
-      used: names.filter((name) => used.has(name)),
-      unused: names.filter((name) => !used.has(name)),
-      searched: search.searched,
-    };
+    return judgeScan(search, Object.keys(canaries), await usedSecrets(postgres.url));
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeListener(signal, onSignal);
     await stack.stop();
   }
+}
+
+/** What a search says of the secrets of a project, of which some were used. */
+export function judgeScan(
+  { leaks, searched }: Pick<CanarySearch, 'leaks' | 'searched'>,
+  names: readonly string[],
+  inUse: ReadonlySet<string>,
+): ScanResult {
+  const used = names.filter((name) => inUse.has(name));
+  const ok = leaks.length === 0 && used.length > 0;
+  return { ok, leaks, used, unused: names.filter((name) => !inUse.has(name)), searched };
 }
 
 function canariesOf(config: Config, options: ScanOptions): { readonly [name: string]: string } {

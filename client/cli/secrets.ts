@@ -77,7 +77,7 @@ async function scan(what: string | undefined, flags: ScanFlags, io: Io): Promise
   const project = what !== undefined && statSync(what, { throwIfNoEntry: false })?.isDirectory() ? what : undefined;
   const input = flags.input ?? (project === undefined ? what : undefined);
   const { scanSecrets } = await import('../../worker/scan.ts');
-  const { leaks, used, unused, searched } = await scanSecrets({
+  const { ok, leaks, used, unused, searched } = await scanSecrets({
     ...(flags.config === undefined ? {} : { configPath: flags.config }),
     ...(project === undefined ? {} : { project }),
     ...(flags.agent === undefined ? {} : { agent: flags.agent }),
@@ -88,7 +88,6 @@ async function scan(what: string | undefined, flags: ScanFlags, io: Io): Promise
     environment: process.env,
     onProgress: (message) => io.progress(message),
   });
-  const ok = leaks.length === 0 && used.length > 0;
   io.json({ ok, leaks: leaks as unknown as Json, used, unused, searched });
   for (const { secret, where } of leaks) io.line(`FOUND  ${secret}  in ${where}`);
   if (unused.length > 0) io.line(`not used in this run, so nothing is known of them: ${unused.join(', ')}`);

@@ -1,23 +1,28 @@
-/** Files of `actguard secrets` and of the age tool, both ways. The tool is built from its Go module. */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+/** Files of `actguard secrets` and of the age tool, both ways. The installed tool is used; without one it is built from its Go module. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { identityToRecipient } from 'age-encryption';
-import { readFileSync } from 'node:fs';
 import { makeIdentity, readSecretFile, writeSecretFile } from '../../activities/secret-file.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'actguard-age-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test('P5 the age tool opens our file, and we open the tool\u2019s', async () => {
+function ageTool(): string {
+  if (spawnSync('age', ['--version']).status === 0) return 'age';
   execFileSync('go', ['install', 'filippo.io/age/cmd/age@v1.2.1'], {
     env: { ...process.env, GOBIN: folder },
     stdio: 'pipe',
   });
+  return join(folder, 'age');
+}
+
+test('P5 the age tool opens our file, and we open the tool\u2019s', async () => {
+  const tool = ageTool();
   const age = (args: string[], input?: string): string =>
-    execFileSync(join(folder, 'age'), args, { encoding: 'utf8', ...(input === undefined ? {} : { input }) });
+    execFileSync(tool, args, { encoding: 'utf8', ...(input === undefined ? {} : { input }) });
   const place = { path: join(folder, 'secrets.age'), identityFile: join(folder, 'identity'), identity: undefined };
   await makeIdentity(place.identityFile);
   const entry = {

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { atMost, defineTool, nothingHappened, secret } from '../../define/index.ts';
 import type { PolicyEngine } from '../../activities/deps.ts';
 import type { CallToolResult } from '../../activities/types.ts';
+import { ActGuardError } from '../../governance/errors.ts';
 import { PERMIT_ALL, desk } from '../support/calls.ts';
 
 const { db, worker } = desk();
@@ -508,6 +509,27 @@ describe('credentials', () => {
     const mended = run.on(worker([keyed()], { environment: { BANK_KEY: 'sk-(.*)+-012345' } }));
     expect(await mended.call('pay', { to: 's', cents: 1 })).toMatchObject({ kind: 'done' });
     expect(receiver.effects.at(-1)?.authorization).toBe('Bearer sk-(.*)+-012345');
+  });
+
+  test('P7 a source that is away, or refuses, sends nothing and claims nothing; once it is back the same call goes through', async () => {
+    const w = worker([keyed()]);
+    const answers: (() => Promise<string>)[] = [
+      () => Promise.reject(new ActGuardError('BACKEND_UNAVAILABLE', 'Vault is sealed')), // Temporal tries again
+      () => Promise.reject(new ActGuardError('CREDENTIAL_MISSING', 'Vault answered 403', { details: { names: [] } })),
+      () => Promise.reject(new ActGuardError('CONFIG_INVALID', 'cannot be opened with this identity')),
+      () => Promise.resolve('sk-0123456789abc'),
+    ];
+    Object.assign(w.shared.deps, { secrets: { read: () => answers.shift()?.() } });
+    const run = await w.run();
+    const sent = receiver.effects.length;
+    const args = { to: 'away', cents: 1 };
+    await expect(run.call('pay', args, { call: 'x' })).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
+    expect(code(await run.call('pay', args))).toBe('CREDENTIAL_MISSING');
+    expect(code(await run.call('pay', args))).toBe('CONFIG_INVALID');
+    expect(await db().query('select 1 from actguard.calls where run = $1', [run.run])).toHaveLength(0);
+    expect(receiver.effects).toHaveLength(sent);
+    expect(await run.call('pay', args, { call: 'x', attempt: 2 })).toMatchObject({ kind: 'done' });
+    expect(receiver.effects).toHaveLength(sent + 1);
   });
 
   test('O1 P5 a source is asked once policy has said yes, before the claim, and not at all for what is denied', async () => {

@@ -10,6 +10,10 @@ const secrets = {
   ACTGUARD_DATABASE_URL: 'postgres://u:secret-0123456789@127.0.0.1:1/x',
   ACTGUARD_PASSPHRASE: 'pass-0123456789',
   ACTGUARD_AGE_IDENTITY: 'AGE-0123456789',
+  ACTGUARD_SEALING_PASSPHRASE: 'pass-9876543210',
+  ACTGUARD_TOKEN: 'token-0123456789',
+  ACTGUARD_CODEC_TOKEN: 'token-9876543210',
+  TEMPORAL_API_KEY: 'key-0123456789',
   OPENAI_API_KEY: 'sk-openai-0123456789',
 };
 const before = Object.fromEntries(Object.keys(secrets).map((name) => [name, process.env[name]]));

@@ -23,6 +23,8 @@ export class Scanner {
   #longest = 0;
   #shifts = new Uint8Array(1 << TABLE_BITS).fill(WINDOW - BLOCK + 1);
   #buckets = new Map<number, string[]>();
+  /** Patterns by their first block, and what is shorter than a block: how one begins. */
+  readonly #heads = new Map<string, string[]>();
 
   /** Characters of the longest pattern; 0: there is none. */
   get longest(): number {
@@ -34,6 +36,12 @@ export class Scanner {
     if (pattern.length < BLOCK || this.#patterns.has(pattern)) return;
     this.#patterns.add(pattern);
     this.#longest = Math.max(this.#longest, pattern.length);
+    for (let length = 1; length <= BLOCK; length += 1) {
+      const head = pattern.slice(0, length);
+      const known = this.#heads.get(head);
+      if (known === undefined) this.#heads.set(head, [pattern]);
+      else if (length === BLOCK) known.push(pattern);
+    }
     if (pattern.length >= this.#window) return this.#insert(pattern);
     this.#window = pattern.length;
     this.#shifts.fill(this.#window - BLOCK + 1);
@@ -71,7 +79,7 @@ export class Scanner {
     const tail = fold(text.slice(Math.max(0, text.length - this.#longest + 1)));
     for (let from = 0; from < tail.length; from += 1) {
       const rest = tail.slice(from);
-      for (const pattern of this.#patterns) {
+      for (const pattern of this.#heads.get(rest.slice(0, BLOCK)) ?? []) {
         if (pattern.length > rest.length && pattern.startsWith(rest)) return rest.length;
       }
     }

@@ -23,7 +23,6 @@ import { COMMAND_PAYLOAD_TYPE } from '../governance/dsse.ts';
 import { makeEntry } from '../governance/entry.ts';
 import type { ErrorCode } from '../governance/errors.ts';
 import type { JsonObject } from '../governance/json.ts';
-
 import type { AccountRejection, ChangeAccountInput, ChangeAccountResult } from './account-types.ts';
 import { deliveryId } from './delivery.ts';
 import type { Deps } from './deps.ts';

@@ -255,6 +255,8 @@ export const MAX_BELIEVED_TOKENS = 100_000_000;
 export const MAX_BELIEVED_MICROS = 1_000_000_000_000;
 /** Uses of secrets (name, host, method) that one outcome's entry lists; a tool has a handful. */
 export const MAX_SECRET_USES = 50;
+/** Signals under an unknown key that one execution notes in its history, two events each: a key that is late comes soon. */
+export const MAX_NOTED_UNDECODABLE = 50;
 /** A secret's value stays in a worker's memory this long: a rotated one is used within it. */
 export const SECRET_CACHE_MS = 5 * 60_000;
 /** A token that a source made is not used in its last seconds: the receiver's clock may be ahead. */

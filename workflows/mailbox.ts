@@ -7,7 +7,7 @@ import { utf8Length } from '../governance/text.ts';
 import { MAX_INBOX, MAX_REJECTED_ANSWERS, MAX_SIGNAL_BYTES } from '../governance/limits.ts';
 import type { Json } from '../governance/json.ts';
 import { findAsk, type GovernorState } from './governor-state.ts';
-import { whyUndecodable } from './readable.ts';
+import { makeHearing } from './readable.ts';
 import { approvalSignal, freezeSignal, lookSignal, resolveSignal, thawSignal, topUpSignal } from './messages.ts';
 
 /** A message that looks like one. */
@@ -34,16 +34,17 @@ export function installMailbox(owner: MailboxOwner): void {
     else if (message.kind === 'freeze') owner.freezeNow(message.by, message.reason);
     else owner.inbox.push(message);
   };
-  setHandler(approvalSignal, (signal: unknown) => accept(readAnswer(owner.getState(), signal)));
-  setHandler(freezeSignal, (signal: unknown) => accept(readFreeze(signal)));
-  setHandler(thawSignal, (signal: unknown) => accept(readCommand('thaw', signal)));
-  setHandler(topUpSignal, (signal: unknown) => accept(readCommand('topUp', signal)));
+  const hear = makeHearing();
+  setHandler(approvalSignal, (signal: unknown) => accept(readAnswer(owner.getState(), hear(signal))));
+  setHandler(freezeSignal, (signal: unknown) => accept(readFreeze(hear(signal))));
+  setHandler(thawSignal, (signal: unknown) => accept(readCommand('thaw', hear(signal))));
+  setHandler(topUpSignal, (signal: unknown) => accept(readCommand('topUp', hear(signal))));
   setHandler(lookSignal, (signal: unknown) => {
-    const call = readObject(signal)?.['call'];
+    const call = readObject(hear(signal))?.['call'];
     if (typeof call === 'string') owner.look(call);
     else owner.countRejected();
   });
-  setHandler(resolveSignal, (signal: unknown) => accept(readCommand('resolve', signal)));
+  setHandler(resolveSignal, (signal: unknown) => accept(readCommand('resolve', hear(signal))));
 }
 
 /** An answer to an open ask, with the ask's nonce, small enough, and not one too many. */
@@ -71,7 +72,6 @@ function readCommand(verb: 'thaw' | 'topUp' | 'resolve', signal: unknown): Messa
 
 function readObject(signal: unknown): { readonly [key: string]: unknown } | null {
   if (typeof signal !== 'object' || signal === null || Array.isArray(signal)) return null;
-  if (whyUndecodable(signal) !== null) return null;
   if (utf8Length(JSON.stringify(signal)) > MAX_SIGNAL_BYTES) return null;
   return signal as { readonly [key: string]: unknown };
 }

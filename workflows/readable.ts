@@ -1,5 +1,6 @@
 /** What to do about a value that did not decode: the payload converter put a marker in its place. */
-import { ApplicationFailure } from '@temporalio/workflow';
+import { ApplicationFailure, patched, workflowInfo } from '@temporalio/workflow';
+import { MAX_NOTED_UNDECODABLE } from '../governance/limits.ts';
 
 /** Why a value did not decode; null: it did. */
 export function whyUndecodable(value: unknown): string | null {
@@ -26,4 +27,22 @@ export function holdUntilReadable<T>(value: T): T {
   const why = whyUndecodable(value);
   if (why !== null) throw new Error(`this workflow waits for its payload key: ${why}`);
   return value;
+}
+
+/**
+ * Makes what a run's signals pass through: one under an unknown key is null, now and for ever. That it was is noted in
+ * the history (a patch marker), so that the run replays as it went on once somebody has the key.
+ */
+export function makeHearing(): (signal: unknown) => unknown {
+  let heard = 0;
+  let noted = 0;
+  return (signal) => {
+    heard += 1;
+    const why = whyUndecodable(signal);
+    // damaged or malformed ones never decode: nothing to note
+    const asksHistory = why === 'unknown-key' || (why === null && workflowInfo().unsafe.isReplaying);
+    const wasDropped = asksHistory && noted < MAX_NOTED_UNDECODABLE && patched(`actguard-undecodable-${heard}`);
+    if (wasDropped) noted += 1;
+    return wasDropped || why !== null ? null : signal;
+  };
 }

@@ -299,3 +299,41 @@ test('P5 a hostile tool gets no secret into search attributes, failure types, su
   }
   await session.close();
 });
+
+test('P7 a signal that came before its key was dropped for good: the run replays as it went once the key is there', async () => {
+  const session = await p.actguard.session({
+    id: 'late-key',
+    agent: 'desk',
+    user: 'alice',
+    tenant: 'acme',
+    input: 'x',
+  });
+  const late = join(folder, 'late.json');
+  writePayloadKeys(late, addPayloadKey(readPayloadKeys(file), 'acme', false)); // another machine has a key that we lack
+  const cipher = new PayloadCipher(openPayloadKeys(late));
+  const workflowId = workflowIdOf(session.run);
+  cipher.remember(workflowId, 'acme');
+  const payloads = await cipher.encode([payload('{"envelope":5}')], context(workflowId));
+  const sent = { namespace: 'default', workflowExecution: { workflowId }, input: { payloads } };
+  await plain.workflowService.signalWorkflowExecution({ ...sent, signalName: 'thaw' });
+  expect(await session.call('tell', { say: 'between' })).toMatchObject({ kind: 'done' });
+  expect(await p.actguard.run(session.run).state()).toMatchObject({ rejectedMessages: 1 });
+
+  writePayloadKeys(file, readPayloadKeys(late));
+  const before = heard.length;
+  await expect.poll(async () => { // a copy with the key is heard from now on, and its envelope refused
+    await plain.workflowService.signalWorkflowExecution({ ...sent, signalName: 'thaw' });
+    const { events } = await plain.workflow.getHandle(workflowId).fetchHistory();
+    return events?.filter((e) => e.activityTaskScheduledEventAttributes?.activityType?.name === 'verifyCommand').length;
+  }, { interval: 500, timeout: 10_000 }).toBeGreaterThan(0); // prettier-ignore
+  expect(await session.call('tell', { say: 'after' })).toMatchObject({ kind: 'done' });
+  expect(heard.slice(before)).toEqual(['after']);
+  const history = await plain.workflow.getHandle(workflowId).fetchHistory();
+  for (const keys of [file, late]) {
+    await Worker.runReplayHistory(
+      { workflowBundle: await makeBundle(), dataConverter: dataConverterOf(keys) },
+      history,
+    );
+  }
+  await session.close();
+});

@@ -46,10 +46,7 @@ export const WATCH_MS = 15_000;
 export const STREAM_FIELDS_BYTES = 64;
 /** How long an Update waits for a result before it answers `pending`. */
 export const SESSION_ANSWER_MS = 20_000;
-/**
- * A model call that was reserved and is made elsewhere: not settled by then, it is paid in full. The longest model call
- * (MODEL_TIMEOUT_MS) and five minutes for its caller to report.
- */
+/** A model call reserved and made elsewhere is paid in full after this: MODEL_TIMEOUT_MS, and five minutes to report. */
 export const RESERVATION_LEASE_MS = 15 * 60_000;
 /** Reservations of one session that nobody has settled: what a caller that vanishes can leave behind. */
 export const MAX_OPEN_RESERVATIONS = 100;

@@ -123,7 +123,7 @@ export class ContentCipher {
     let derived = this.#derived.get(key);
     if (!derived) {
       derived = createSecretKey(
-        new Uint8Array(hkdfSync('sha256', key.bytes, Buffer.alloc(0), 'actguard content v1', 32)),
+        new Uint8Array(hkdfSync('sha256', key.secret, Buffer.alloc(0), 'actguard content v1', 32)),
       );
       this.#derived.set(key, derived);
     }

@@ -21,8 +21,7 @@ export interface PayloadKey {
   readonly madeAt: string;
   /** Whether new payloads are encrypted with it: one a tenant, and one for the rest. */
   readonly current: boolean;
-  readonly bytes: Buffer;
-  /** The same, as ciphers take it. */
+  /** Shows nothing of itself in JSON or logs; ciphers take it as it is. */
   readonly secret: KeyObject;
 }
 
@@ -96,8 +95,8 @@ export function addPayloadKey(
   // the very first has to encrypt; a tenant's first may wait, as the one for the rest does meanwhile
   const first = tenant === null && !keys.some((key) => key.tenant === null);
   const current = first || !later;
-  const bytes = randomBytes(KEY_BYTES);
-  const key = { id, tenant, madeAt: new Date().toISOString(), current, bytes, secret: createSecretKey(bytes) };
+  const secret = createSecretKey(randomBytes(KEY_BYTES));
+  const key = { id, tenant, madeAt: new Date().toISOString(), current, secret };
   return [...keys.map((k) => (current && k.tenant === tenant ? { ...k, current: false } : k)), key];
 }
 
@@ -111,7 +110,7 @@ export function usePayloadKey(keys: readonly PayloadKey[], id: string): readonly
 /** Writes the file in one step, mode 0600. */
 export function writePayloadKeys(file: string, keys: readonly PayloadKey[]): void {
   const next = `${file}.${process.pid}.new`;
-  const body = { v: 1, keys: keys.map(({ bytes, secret: _, ...key }) => ({ ...key, key: bytes.toString('base64') })) };
+  const body = { v: 1, keys: keys.map(({ secret, ...key }) => ({ ...key, key: secret.export().toString('base64') })) };
   writeFileSync(next, `${JSON.stringify(body, null, 1)}\n`, { mode: 0o600, flag: 'wx' });
   renameSync(next, file);
 }
@@ -137,7 +136,7 @@ function parseKey(value: unknown): PayloadKey | null {
   if (tenant !== null && (typeof tenant !== 'string' || tenant === '')) return null;
   if (typeof current !== 'boolean' || typeof key !== 'string') return null;
   const bytes = Buffer.from(key, 'base64');
-  return bytes.length === KEY_BYTES ? { id, tenant, madeAt, current, bytes, secret: createSecretKey(bytes) } : null;
+  return bytes.length === KEY_BYTES ? { id, tenant, madeAt, current, secret: createSecretKey(bytes) } : null;
 }
 
 function stampOf(file: string): string {

@@ -43,7 +43,7 @@ export function register(program: Command, io: Io): void {
       io.line(`${id} encrypts from now on`);
     });
   command('list', 'ids, tenants and which keys encrypt; never keys').action((options: { keys?: string }) => {
-    const keys = readPayloadKeys(fileOf(options.keys)).map(({ bytes: _, ...key }) => key);
+    const keys = readPayloadKeys(fileOf(options.keys)).map(({ secret: _, ...key }) => key);
     io.json(keys as unknown as Json);
     for (const key of keys) {
       io.line(

@@ -6,6 +6,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import { ApplicationFailure } from '@temporalio/common';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { toFailure } from '../../activities/failures.ts';
@@ -182,6 +183,21 @@ describe('a hostile tool', () => {
   test('there are forty of them, each with its twin; a mail and Temporal\u2019s own fields are tried elsewhere', () =>
     // test/approvals/mails.test.ts, test/stack/payloads.test.ts
     expect(leaks).toHaveLength(40));
+});
+
+test('P5 a failure of Temporal\u2019s own kind, whoever made it, is scrubbed and goes on as it was', () => {
+  const known = new SecretSet();
+  known.add(SECRET);
+  for (const word of [SECRET, TWIN]) {
+    const thrown = ApplicationFailure.create({
+      ...{ message: `no ${word}`, type: word, nonRetryable: true, nextRetryDelay: 5, details: [{ [word]: [word] }] },
+      cause: new Error(word),
+    });
+    const kept = toFailure(thrown, known);
+    const { message, type, details, cause, stack } = kept;
+    expect(holds(JSON.stringify([message, type, details, String(cause), stack]), word)).toBe(word === TWIN);
+    expect(kept).toMatchObject({ nonRetryable: true, nextRetryDelay: 5 });
+  }
 });
 
 test('P5 a secret in an argument is refused before anything happens; its twin passes', async () => {

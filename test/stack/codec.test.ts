@@ -48,7 +48,9 @@ test('P5 keys are added, listed without themselves, and switched', () => {
   expect(codec('use', 'k-none').status).toBe(1);
   const listed = codec('list');
   expect(JSON.parse(listed.stdout)).toMatchObject([{ current: false }, { tenant: 'acme', current: true }, { id: later.id, current: true }, { tenant: 'globex', current: false }]); // prettier-ignore
-  for (const { bytes } of readPayloadKeys(file)) expect(listed.stdout).not.toContain(bytes.toString('base64'));
+  for (const { secret } of readPayloadKeys(file))
+    expect(listed.stdout).not.toContain(secret.export().toString('base64'));
+  expect(listed.stdout).not.toContain('secret');
 });
 
 async function sealed(): Promise<object[]> {

@@ -1,16 +1,19 @@
 /** Temporal's own Web UI, in a browser, as an operator sees a run whose payloads are encrypted. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, inject, test } from 'vitest';
 import { z } from 'zod';
-import { addPayloadKey, openPayloadKeys, readPayloadKeys, writePayloadKeys } from '../../activities/payload-keys.ts';
+import { addPayloadKey, readPayloadKeys, writePayloadKeys } from '../../activities/payload-keys.ts';
 import { listEntries, type ListedEntry } from '../../client/ledger.ts';
 import { defineTool } from '../../define/index.ts';
-import { startCodecServer, type CodecServer } from '../../worker/codec-server.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
 import { openChromium } from '../support/chromium.ts';
+import { temporalAddress } from '../support/temporal.ts';
 import { platform, type Platform } from '../support/platform.ts';
 
 const TOKEN = 'token-0123456789-abc';
@@ -27,15 +30,21 @@ const look = defineTool({
 });
 let p: Platform;
 let browser: Browser;
-let server: CodecServer;
+let server: ChildProcess;
+/** What `actguard codec serve` prints. */
+let endpoint = '';
 beforeAll(async () => {
   writePayloadKeys(file, addPayloadKey(addPayloadKey([], null, false), 'acme', false));
   [p, browser] = await Promise.all([platform({ tools: [look], payloadKeys: file }), openChromium()]);
-  server = await startCodecServer({ keys: openPayloadKeys(file), db: p.db, token: TOKEN, origin: ui, port: 0 });
+  const env = { ...process.env, ACTGUARD_PAYLOAD_KEYS: file, ACTGUARD_DATABASE_URL: p.databaseUrl, TEMPORAL_ADDRESS: temporalAddress(), ACTGUARD_CODEC_TOKEN: TOKEN }; // prettier-ignore
+  const args = [resolve('bin/actguard.mjs'), 'codec', 'serve', '--origin', ui, '--output', 'json'];
+  server = spawn(process.execPath, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(server.stdout as Readable, 'data')) as [Buffer];
+  ({ endpoint } = JSON.parse(line.toString()) as { endpoint: string });
 });
 afterAll(async () => {
   await browser?.close();
-  await server?.close();
+  server?.kill();
   await p?.end();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -64,7 +73,7 @@ test('P5 the Temporal UI shows ciphertext, and with the codec server what the pa
   expect(Buffer.from((await inputOf(page)).slice(1, -1), 'base64').toString('latin1')).not.toContain(WORDS);
   expect(await looks()).toEqual([]);
 
-  await useCodecServer(page, `${server.address}/${TOKEN}`);
+  await useCodecServer(page, endpoint);
   await page.goto(address);
   await expect.poll(() => inputOf(page), { timeout: 20_000 }).toContain(`"input":"${WORDS}"`);
   const [key] = readPayloadKeys(file).filter(({ tenant }) => tenant === 'acme');
@@ -75,9 +84,9 @@ test('P5 the Temporal UI shows ciphertext, and with the codec server what the pa
   // another browser with a wrong token: it asks, gets nothing, and shows what it did before
   const other = await browser.newPage();
   const answers: number[] = [];
-  other.on('response', (r) => void (r.url().startsWith(server.address) && answers.push(r.status())));
+  other.on('response', (r) => void (r.url().startsWith(new URL(endpoint).origin) && answers.push(r.status())));
   await other.goto(address);
-  await useCodecServer(other, `${server.address}/${TOKEN.replace('abc', 'abd')}`);
+  await useCodecServer(other, endpoint.replace('abc', 'abd'));
   await other.goto(address);
   await expect.poll(() => answers, { timeout: 20_000 }).toContain(401);
   await expect.poll(() => inputOf(other), { timeout: 20_000 }).toMatch(/^"[\w+/]{200,}={0,2}"$/);

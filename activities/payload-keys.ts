@@ -35,7 +35,7 @@ export interface PayloadKeys {
 
 /** Keys in a file; it is read again when it changed. @throws CONFIG_INVALID: not there, wide permissions, not ours */
 export function openPayloadKeys(file: string, now: () => number = Date.now): PayloadKeys {
-  let keys = readPayloadKeys(file);
+  let keys = indexOf(readPayloadKeys(file));
   let stamp = stampOf(file);
   let lookedAt = now();
   const look = (): void => {
@@ -43,7 +43,7 @@ export function openPayloadKeys(file: string, now: () => number = Date.now): Pay
     try {
       const found = stampOf(file);
       if (found === stamp) return;
-      keys = readPayloadKeys(file);
+      keys = indexOf(readPayloadKeys(file));
       stamp = found;
     } catch {
       // a file that is gone or half written: those that were read stay good
@@ -51,19 +51,29 @@ export function openPayloadKeys(file: string, now: () => number = Date.now): Pay
   };
   return {
     byId(id) {
-      const find = (): PayloadKey | undefined => keys.find((key) => key.id === id);
-      const known = find();
+      const known = keys.byId.get(id);
       if (known && now() - lookedAt < LOOK_MS) return known;
       look(); // a key that was destroyed is not used any more
-      return find();
+      return keys.byId.get(id);
     },
     current(tenant) {
       if (now() - lookedAt >= LOOK_MS) look();
-      const own = tenant === null ? undefined : keys.find((key) => key.current && key.tenant === tenant);
-      const found = own ?? keys.find((key) => key.current && key.tenant === null);
+      const found = keys.current.get(tenant) ?? keys.current.get(null);
       if (!found) throw invalid(file, 'has no current key for what belongs to no tenant');
       return found;
     },
+  };
+}
+
+/** Keys as they are asked for: with thousands of tenants a search through all of them would stand in every call. */
+function indexOf(keys: readonly PayloadKey[]): {
+  readonly byId: ReadonlyMap<string, PayloadKey>;
+  readonly current: ReadonlyMap<string | null, PayloadKey>;
+} {
+  const current = keys.filter((key) => key.current).toReversed(); // the first one counts
+  return {
+    byId: new Map(keys.map((key) => [key.id, key])),
+    current: new Map(current.map((key) => [key.tenant, key])),
   };
 }
 

@@ -1,6 +1,7 @@
 /** What cannot serve as a secret: too short, too long, or found in harmless text as well. */
 import { ActGuardError } from '../governance/errors.ts';
 import { MAX_SECRET_BYTES, MIN_SECRET_BYTES } from '../governance/limits.ts';
+import { COMMON_WORDS } from './common-words.ts';
 
 /**
  * Why a value cannot serve as a secret; null: it can. What is short, or stands in harmless text as well, cannot be kept
@@ -15,7 +16,7 @@ export function secretProblem(value: string): string | null {
   const plain = value.trim().toLowerCase();
   if (Buffer.byteLength(plain) < MIN_SECRET_BYTES) return 'is mostly blanks';
   if (new Set(plain).size < MIN_SECRET_SIGNS) return 'repeats a few signs';
-  if (isRow(plain) || COMMON.some((word) => plain === word)) return 'is a common word';
+  if (isRow(plain) || COMMON_WORDS.has(plain)) return 'is a common word';
   return null;
 }
 
@@ -27,32 +28,6 @@ export function unfitSecrets(unfit: readonly { readonly name: string; readonly p
   });
 }
 
-/** Words of the length of a secret that stand in harmless text or in every list of passwords. */
-const COMMON = [
-  'administrator',
-  'administration',
-  'authentication',
-  'authorization',
-  'application/json',
-  'changemeplease',
-  'changeme1234',
-  'confidential',
-  'configuration',
-  'correcthorsebatterystaple',
-  'documentation',
-  'environment',
-  'letmein12345',
-  'organization',
-  'password1234',
-  'password12345',
-  'passwordpassword',
-  'placeholder-secret',
-  'subscription',
-  'verification',
-  'your-api-key',
-  'your-api-key-here',
-  'your_api_key_here',
-];
 const MIN_SECRET_SIGNS = 5;
 
 /** abcdefghijkl, 123456789012, qwertyuiopas. */

@@ -27,6 +27,8 @@ describe('which values serve', () => {
     ['empty', '', 'is empty'],
     ['short', 'abcdefghij1', 'is shorter than 12 bytes'],
     ['a common word', 'Administrator', 'is a common word'],
+    ['a common word of any text', 'International', 'is a common word'],
+    ['what stands in examples', 'your-api-key-here', 'is a common word'],
     ['a row of digits', '123456789012', 'is a common word'],
     ['blanks', '            a', 'is mostly blanks'],
     ['few signs', 'abababababab', 'repeats a few signs'],
@@ -47,6 +49,7 @@ describe('which values serve', () => {
     ['regex characters', '.*+?^${}()|[]\\.*'],
     ['line ends', '-----BEGIN KEY-----\nMIIB\n-----END KEY-----\n'],
     ['letters only', 'jqzkvxmwpfyt'],
+    ['a common word inside', 'x7-administrator-q2'],
     ['another script', 'пароль-который-никто'],
   ])('taken: %s', (_what, value) => {
     expect(secretProblem(value)).toBeNull();

@@ -1,0 +1,47 @@
+/**
+ * What is as long as a secret and stands in harmless text, or in every list of passwords: it could not be kept out of
+ * outputs without hurting them. In small letters.
+ */
+export const COMMON_WORDS: ReadonlySet<string> = new Set(
+  `
+accomplished accomplishment acknowledged acknowledgement acknowledgment administration administrative administrator
+administrators advertisement advertisements alternatively application/json applications appreciation approximately
+architecture articulation associations authenticate authenticated authentication authenticity authorization
+authorizations automatically availability beneficiaries bibliography biographical broadcasting calculations
+cancellation cancellations capabilities certificates certification championship championships changeme1234
+changemeplease characteristic characteristics characterized christianity circumstances classification classifications
+collaboration collaborative combinations commissioner communicated communicating communication communications
+compatibility compensation competitions complications comprehensive concentration confidential confidentiality
+configuration configurations confirmation confirmations congratulations conservation conservative considerable
+considerably consideration considerations consolidated constitution constitutional construction consultation
+contemporary contributing contribution contributions contributors controversial conversation conversations
+correcthorsebatterystaple correspondence correspondent corresponding cryptography demonstrated demonstration
+departmental descriptions determination developmental differential difficulties disappointed disappointment
+discrimination distinguished distribution distributions documentation documentations effectiveness electronically
+encouragement encyclopedia enhancements entertainment entrepreneur environmental environments equivalently
+establishment expectations experimental explanations extraordinary fundamentals governmental headquarters hypothetical
+identification illustration illustrations implementation implementations implications improvements incorporated
+increasingly independence independently individually infrastructure initialization installation installations
+institutional institutions instructions instrumental instrumentation intelligence intentionally interactions
+intermediate international interpretation interpretations introduction introductory investigation investigations
+investigator jurisdiction justification kindergarten knowledgeable laboratories letmein12345 localization manufacturer
+manufacturers manufacturing mathematical measurements microprocessor miscellaneous modifications municipality
+neighborhood neighborhoods nevertheless notification notifications observations occasionally occupational optimization
+organisation organisations organization organizational organizations participants participated participating
+participation particularly password1234 password12345 passwordpassword performances personalization personalized
+pharmaceutical photographer photographers photographic placeholder-secret possibilities practitioners precipitation
+predominantly preparations prescription prescriptions presentation presentations preservation presidential
+professional professionals programmable pronunciation psychological psychologist publications qualifications
+questionnaire recommendation recommendations reconciliation reconstruction registration registrations relationship
+relationships representation representations representative representatives requirements reservations respectively
+responsibilities responsibility restrictions revolutionary satisfaction scholarships significance significantly
+simultaneously sophisticated specifically specification specifications straightforward strengthening subscription
+subscriptions subsequently substantially successfully sufficiently superintendent surroundings surveillance
+sustainability technological technologies telecommunications temperatures thermodynamics transactions transcription
+transformation transformations transmission transparency transportation troubleshooting unauthorized understanding
+unfortunately universities unsubscribed verification verifications veterinarian vulnerabilities vulnerability
+your-api-key your-api-key-here your_api_key_here
+`
+    .trim()
+    .split(/\s+/),
+);

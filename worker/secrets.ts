@@ -4,6 +4,7 @@ import { environmentSecrets } from '../activities/credentials.ts';
 import type { SecretSource } from '../activities/deps.ts';
 import type { SecretSet } from '../activities/scrub.ts';
 import { cachedSecrets, type SecretOrigin } from '../activities/secret-cache.ts';
+import { secretProblem } from '../activities/secret-problem.ts';
 import { fileSecrets, type SecretFilePlace } from '../activities/secret-file.ts';
 import { functionSecrets } from '../activities/secret-function.ts';
 import { oauthSecrets } from '../activities/secret-oauth.ts';
@@ -73,6 +74,19 @@ export function secretVariables(config: Pick<Config, 'tools' | 'providers' | 'se
     if (source.kind === 'oauth') names.add(source.clientSecret.toUpperCase().replace(/[^A-Z0-9]/g, '_'));
   }
   return names;
+}
+
+/** Values of those variables: scrubbed from the start, whether anything has used them or not. Addresses without a password are none. */
+export function secretsOfEnvironment(
+  config: Pick<Config, 'tools' | 'providers' | 'secrets'>,
+  environment: Environment,
+): readonly string[] {
+  return [...secretVariables(config)].flatMap((name) => {
+    const value = environment[name];
+    if (value === undefined || secretProblem(value) !== null) return [];
+    const url = URL.parse(value);
+    return url !== null && url.host !== '' && url.password === '' ? [] : [value];
+  });
 }
 
 const ALWAYS = [

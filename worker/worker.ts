@@ -27,7 +27,7 @@ import { bundleWorkflows, type LoadableBundle } from './bundle.ts';
 import { startJanitor } from './janitor.ts';
 import { smtpMailer } from './mailer.ts';
 import { scrubOutput } from './scrub-output.ts';
-import { openSecrets, secretVariables } from './secrets.ts';
+import { openSecrets, secretVariables, secretsOfEnvironment } from './secrets.ts';
 import { type Sealing, startSealer } from './sealer.ts';
 import { checkSearchAttributes } from './search-attributes.ts';
 import { untilReachable } from './until-reachable.ts';
@@ -82,6 +82,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const files = readPolicyDirectory(policies);
   loadPolicies({ files, ...world }); // before anything is connected to: every problem with its line
   const environment = options.environment ?? { ...process.env };
+  for (const value of secretsOfEnvironment(config, environment)) known.add(value);
   const keys = keysAt(options.payloadKeys ?? payloadKeysFile(environment));
   const db = connectDatabase(options.databaseUrl, { role: WORKER_ROLE, keys });
   const restoreOutput = options.scrubOutput ? scrubOutput(known) : () => undefined;

@@ -16,6 +16,7 @@ const secrets = {
   TEMPORAL_API_KEY: 'key-0123456789',
   OPENAI_API_KEY: 'sk-openai-0123456789',
 };
+const HARMLESS = 'sk-openai-9876543210';
 const before = Object.fromEntries(Object.keys(secrets).map((name) => [name, process.env[name]]));
 afterAll(() => {
   for (const [name, value] of Object.entries(before)) {
@@ -34,7 +35,8 @@ test('P5 secrets, the database URL and keys leave process.env; a child of a tool
     credentials: { key: secret('env/test-key', { host: 'env.example', env: 'ENV_TEST_KEY' }) },
     execute: () => {
       const child = execFileSync(process.execPath, ['-p', 'JSON.stringify(process.env)'], { encoding: 'utf8' });
-      return { own: Object.keys(process.env), child: Object.keys(JSON.parse(child) as object) };
+      const said = [secrets.OPENAI_API_KEY, Buffer.from(secrets.ACTGUARD_PASSPHRASE).toString('hex'), HARMLESS];
+      return { own: Object.keys(process.env), child: Object.keys(JSON.parse(child) as object), said };
     },
   });
   const p = await platform({ tools: [look], environment: 'process' });
@@ -42,7 +44,8 @@ test('P5 secrets, the database URL and keys leave process.env; a child of a tool
     const session = await p.actguard.session({ id: 'env', agent: 'desk', user: 'alice', tenant: 'acme' });
     const result = await session.call('look', {}); // its credential is there although the variable is gone
     expect(result.kind).toBe('done');
-    const { own, child } = (result as unknown as { output: { own: string[]; child: string[] } }).output;
+    const { own, child, said } = (result as unknown as { output: { own: string[]; child: string[]; said: string[] } }).output; // prettier-ignore
+    expect(said).toEqual(['[secret]', '[secret]', HARMLESS]); // also what nothing has used yet
     for (const names of [own, child]) {
       for (const name of Object.keys(secrets)) expect(names).not.toContain(name);
       expect(names).toContain('ENV_TEST_HARMLESS');

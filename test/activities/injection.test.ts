@@ -133,6 +133,18 @@ describe('bindings', () => {
     expect(seen[1]?.headers).toMatchObject({ host: here(), authorization: `Bearer ${VALUE}` });
   });
 
+  test('P5 a host in capitals is the same host and gets it; one with a trailing dot or a user is refused, unsent', async () => {
+    const resolve: Resolve = (_name, answer) => answer(null, [{ address: '127.0.0.1', family: 4 }]);
+    const { fetch } = fetcher({ host: `localhost:${port}`, resolve });
+    await fetch(`http://LOCALHOST:${port}/`);
+    expect(seen[0]?.headers).toMatchObject({ host: `localhost:${port}`, authorization: `Bearer ${VALUE}` });
+    seen.length = 0;
+    for (const place of [`localhost.:${port}`, `bob@localhost:${port}`, `localhost:${port}@evil.example`]) {
+      await expect(fetch(`http://${place}/`)).rejects.toMatchObject({ code: 'HOST_FORBIDDEN' });
+    }
+    expect(seen).toEqual([]);
+  });
+
   test('P5 a redirect is not followed, to wherever it leads; what was sent stays known', async () => {
     for (const to of ['https://evil.example/', `http://localhost:${port}/b`, '/b']) {
       [status, location] = [302, to];

@@ -1,6 +1,9 @@
 /** Content in Postgres under a tenant's key: nothing in clear, everything works, rotation, and a past that is destroyed. */
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -16,8 +19,9 @@ import * as questions from '../../client/cli/questions.ts';
 import * as resolve from '../../client/cli/resolve.ts';
 import * as show from '../../client/cli/show.ts';
 import { connect } from '../../client/index.ts';
-import { defineAgent, defineTool } from '../../define/index.ts';
+import { defineAgent, defineTool, secret } from '../../define/index.ts';
 import { noteKeyText } from '../../governance/note.ts';
+import { setSecret } from '../../worker/secret-store.ts';
 import { startModelServer, type ModelServer } from '../../worker/model-server.ts';
 import { signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
@@ -59,10 +63,33 @@ const look = defineTool({
   execute: ({ what }) => ({ found: `canary-output ${what}` }),
 });
 
+/** A receiver that takes the keys it was told of, and the tool that asks it. */
+const [OLD_KEY, NEW_KEY] = ['sk-old-0123456789abc', 'sk-new-0123456789abc'];
+const accepted = new Set([OLD_KEY]);
+const shown: string[] = [];
+const receiver = createServer((request, response) => {
+  const key = (request.headers.authorization ?? '').replace('Bearer ', '');
+  shown.push(key);
+  response.writeHead(accepted.has(key) ? 200 : 401).end('{}');
+}).listen(0, '127.0.0.1');
+await once(receiver, 'listening');
+const host = `127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+const collect = defineTool({
+  name: 'collect',
+  description: 'Collect something where a key is needed',
+  effect: 'read',
+  reach: 'internal',
+  inputSchema: z.strictObject({ n: z.int() }),
+  credentials: { bank: secret('bank/key', { host }) },
+  execute: async ({ n }, { fetch }) => (await fetch(`http://${host}/${n}`)).json(),
+});
+
 const folder = mkdtempSync(join(tmpdir(), 'actguard-rest-'));
 const file = join(folder, 'keys.json');
 writePayloadKeys(file, addPayloadKey(addPayloadKey([], null, false), 'acme', false));
 const log = noteKey('log.test');
+const store = { place: { path: join(folder, 'secrets.age'), identityFile: join(folder, 'identity'), identity: undefined }, cacheMs: 100 }; // prettier-ignore
+const { path, identityFile } = store.place;
 let model: ModelServer;
 let p: Platform;
 let actguard: (...args: string[]) => Promise<Printed>;
@@ -71,15 +98,19 @@ beforeAll(async () => {
     { user: /go/, turn: 1, text: 'canary-thought', toolCalls: [{ name: 'look', args: { what: 'canary-asked' } }] },
     { user: /go/, turn: 2, text: 'canary-answer' },
   ]);
-  const tools = [pay, send, look];
+  const tools = [pay, send, look, collect];
+  await setSecret(store, 'bank/key', {}, OLD_KEY);
+  const secrets = { from: [{ kind: 'file' as const, path, identityFile }], cacheFor: '100ms' as const };
   const agents = [defineAgent({ name: 'desk', model: 'openai/gpt-4o', instructions: 'Be brief.', tools })];
   const sealing = { signers: [signerOf(log)] as const, witnesses: [] };
-  p = await platform({ tools, agents, policy: POLICY, modelReplayUrl: model.baseUrl, payloadKeys: file, sealing: sealing as never }); // prettier-ignore
+  p = await platform({ tools, agents, policy: POLICY, modelReplayUrl: model.baseUrl, payloadKeys: file, sealing: sealing as never, config: { secrets } }); // prettier-ignore
   actguard = commandLine(p, [approval, approvals, approve, codec, ledger, policy, questions, resolve, show]);
 });
 afterAll(async () => {
   await p?.end();
   await model?.stop();
+  receiver.closeAllConnections();
+  receiver.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -140,23 +171,37 @@ test('P5 nothing of what was asked, answered, shown or thrown stands in the data
   expect((await actguard('policy', 'explain', `${session.run}/asked`)).lines.join('\n')).toContain('canary-carol');
 });
 
-test('P5 a key is rotated under load: no call fails, what comes next is under the new key, what was before is read', async () => {
+test('P5 a payload key and an API key are rotated under load: no call fails, what was before is read, the old API key is needed no more', async () => {
   const before = readPayloadKeys(file)[1]?.id ?? '';
   const session = await open();
   let after = '';
   let rounds = 0;
-  // until the new key has been used: the file is looked at each second
-  for (; after === '' || !(await everything()).includes(`"${after}.`); rounds += 1) {
-    const calls = Array.from({ length: 16 }, (_, i) => session.call('look', { what: `load ${rounds}/${i}` }));
-    if (rounds === 1) {
-      await actguard('codec', 'key', '--keys', file, '--tenant', 'acme');
-      after = readPayloadKeys(file).at(-1)?.id ?? '';
-    }
+  const load = async (during?: () => Promise<unknown>): Promise<void> => {
+    const round = (rounds += 1);
+    const calls = Array.from({ length: 16 }, (_, i) =>
+      i % 2 === 0
+        ? session.call('look', { what: `load ${round}/${i}` })
+        : session.call('collect', { n: 100 * round + i }),
+    );
+    await during?.();
     expect((await Promise.all(calls)).map(({ kind }) => kind)).toEqual(calls.map(() => 'done'));
-  }
-  expect(rounds).toBeGreaterThan(1);
+  };
+  await load();
+  accepted.add(NEW_KEY); // the receiver knows it first
+  await load(async () => {
+    await actguard('codec', 'key', '--keys', file, '--tenant', 'acme');
+    after = readPayloadKeys(file).at(-1)?.id ?? '';
+    await setSecret(store, 'bank/key', {}, NEW_KEY, true);
+  });
+  // until both have been used: files are looked at each second, values kept for 100 ms
+  while (!(await everything()).includes(`"${after}.`) || shown.at(-1) !== NEW_KEY) await load();
+  accepted.delete(OLD_KEY);
+  shown.length = 0;
+  await load();
+  expect(new Set(shown)).toEqual(new Set([NEW_KEY]));
   expect(await session.call('pay', { to: 'canary-bob', cents: 5 })).toMatchObject({ output: { receipt: 'canary-receipt for canary-bob' } }); // prettier-ignore
   expect(await everything()).toContain(`"${before}.`);
+  for (const key of [OLD_KEY, NEW_KEY]) expect(await everything()).not.toContain(key);
   runs.push(session.run);
 });
 

@@ -40,6 +40,7 @@ export interface PlatformOptions {
   readonly config?: {
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
+    readonly secrets?: ConfigOptions['secrets'];
   };
 }
 

@@ -3,19 +3,20 @@ import {
   ActivityFailure,
   continueAsNew,
   isCancellation,
+  patched,
   setDefaultSignalHandler,
   TemporalFailure,
 } from '@temporalio/workflow';
 import type { ModelToolCall, OpenedModel, Refused, ToolResultRef } from '../activities/types.ts';
 import type { Amount, CallResult, RunResult } from '../governance/call.ts';
 import { accountOfId } from '../governance/account.ts';
-import { ZERO } from '../governance/budget.ts';
 import { deny, quote } from '../governance/denial.ts';
 import type { Denial } from '../governance/errors.ts';
 import { isChild } from '../governance/family.ts';
 import type { Json } from '../governance/json.ts';
 import { FIRST_THAW_PAUSE_MS, MAX_THAW_PAUSE_MS } from '../governance/limits.ts';
 import { resultBytes } from '../governance/text.ts';
+import { neededOf, waitsFor, type Pause } from './exhausted.ts';
 import { LongHistory } from './governed-run.ts';
 import { Governor } from './governor.ts';
 import { newState, usageOf, type GovernorState } from './governor-state.ts';
@@ -37,12 +38,7 @@ interface LoopState {
   readonly results: readonly ToolResultRef[];
   /** This turn's calls that have no result yet; the first may be open in the governor's state. */
   readonly todo: readonly ModelToolCall[];
-  /** The run waits for a top-up of this limit, or for an account. */
-  readonly paused: {
-    readonly needed: Amount;
-    readonly limit: string;
-    readonly account?: { readonly id: string; readonly resetAtMs: number | null };
-  } | null;
+  readonly paused: Pause | null;
   /** What was reached so far. */
   readonly progress?: Progress;
   /** The account whose exhaustion was announced last. */
@@ -55,6 +51,13 @@ interface Carried {
   readonly v: 1;
   readonly governor: GovernorState;
   readonly loop: LoopState;
+}
+
+interface ToolCalled {
+  readonly ref: ToolResultRef;
+  readonly size: number;
+  readonly result: CallResult;
+  readonly account: Pause['account'] | undefined;
 }
 
 type Ending = {
@@ -144,7 +147,12 @@ async function converse(governor: Governor, at: { loop: LoopState }): Promise<En
     }
     const [asked, ...todo] = loop.todo;
     if (asked) {
-      const { ref, size, result } = await toolCall(governor, asked);
+      const { ref, size, result, account } = await toolCall(governor, asked);
+      const waits = pauses(governor, loop) ? waitsFor(result, account, governor.state.budget.limit) : null;
+      if (waits && result.kind === 'denied' && patched('tool-exhausted')) {
+        pause(governor, at, neededOf(result.denial), waits); // then the same call is made again
+        continue;
+      }
       at.loop = {
         ...loop,
         todo,
@@ -183,14 +191,13 @@ async function nextTurn(governor: Governor, at: { loop: LoopState }): Promise<En
       };
       return null;
     case 'exhausted':
-      if (loop.model.onExhausted === 'stop' || governor.state.child) {
+      if (!pauses(governor, loop)) {
         return {
           status: 'exhausted',
           ...partialResult(`The run's budget is used up: ${turn.denial.reason}.`, loop.progress),
         };
       }
-      governor.announceExhausted(turn.needed);
-      at.loop = { ...loop, paused: { needed: turn.needed, limit: JSON.stringify(governor.state.budget.limit) } };
+      pause(governor, at, turn.needed, { limit: JSON.stringify(governor.state.budget.limit) });
       return null;
     case 'denied':
       if (turn.denial.code === 'FROZEN') return frozenTurn(governor, at);
@@ -233,20 +240,25 @@ function accountExhausted(
       ...partialResult(`A budget of this run is used up: ${denial.reason}.`, loop.progress),
     };
   }
-  const { neededMicros, unit, needed: count } = denial.details;
-  // the details name tokens or calls where these ran out, and nothing but money else
-  const counted = unit === 'tokens' || unit === 'calls';
-  const needed: Amount = { ...ZERO, ...(counted ? { [unit]: Number(count) } : { usdMicros: Number(neededMicros) }) };
-  if (loop.announced !== account.id) governor.announceExhausted(needed, accountOfId(account.id));
-  at.loop = { ...loop, announced: account.id, paused: { needed, limit: '', account } };
+  pause(governor, at, neededOf(denial), { limit: '', account });
   return null;
 }
 
+/** Whether an exhausted run waits. A child is not topped up: it goes on with what is free, or ends. */
+function pauses(governor: Governor, loop: LoopState): boolean {
+  return loop.model.onExhausted !== 'stop' && !governor.state.child;
+}
+
+/** People are told once what is missing; the loop waits for it before anything else. */
+function pause(governor: Governor, at: { loop: LoopState }, needed: Amount, waits: Omit<Pause, 'needed'>): void {
+  const { account } = waits;
+  if (!account) governor.announceExhausted(needed);
+  else if (at.loop.announced !== account.id) governor.announceExhausted(needed, accountOfId(account.id));
+  at.loop = { ...at.loop, ...(account ? { announced: account.id } : {}), paused: { needed, ...waits } };
+}
+
 /** One tool call of the model, and how its result joins the transcript. */
-async function toolCall(
-  governor: Governor,
-  asked: ModelToolCall,
-): Promise<{ ref: ToolResultRef; size: number; result: CallResult }> {
+async function toolCall(governor: Governor, asked: ModelToolCall): Promise<ToolCalled> {
   const options = { inline: false, unknown: 'wait' } as const;
   const [waiting] = Object.values(governor.state.open); // calls go one by one: an open one is this one, continued
   const governed = waiting
@@ -263,10 +275,10 @@ async function toolCall(
           ),
         );
   const names = { modelCallId: asked.id, toolName: asked.toolName };
-  if (governed.stored !== null)
-    return { ref: { kind: 'stored', ...names, call: governed.stored }, size: governed.bytes, result: governed.result };
-  const value = shownToModel(governed.result);
-  return { ref: { kind: 'inline', ...names, value }, size: resultBytes(value), result: governed.result };
+  const { stored, bytes, result, account } = governed;
+  if (stored !== null) return { ref: { kind: 'stored', ...names, call: stored }, size: bytes, result, account };
+  const value = shownToModel(result);
+  return { ref: { kind: 'inline', ...names, value }, size: resultBytes(value), result, account };
 }
 
 function expired(governor: Governor, { progress }: LoopState): Ending {

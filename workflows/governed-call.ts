@@ -1,4 +1,5 @@
 /** What a governed call is asked with, and what comes of it. */
+import type { Refused } from '../activities/types.ts';
 import type { CallResult } from '../governance/call.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 
@@ -10,6 +11,8 @@ export interface GovernedCall {
   /** The call whose stored result this is (its own, or the one it repeats); null: nothing is stored. */
   readonly stored: string | null;
   readonly bytes: number;
+  /** The account that has too little for it. */
+  readonly account?: NonNullable<Refused['account']>;
 }
 
 /** How a call is made and what is done while it waits. */
@@ -28,8 +31,8 @@ export interface CallOptions {
 }
 
 /** A result that adds nothing stored to a transcript. */
-export function notStored(seq: number, result: CallResult): GovernedCall {
-  return { result, seq, stored: null, bytes: 0 };
+export function notStored(seq: number, result: CallResult, account?: Refused['account']): GovernedCall {
+  return { result, seq, stored: null, bytes: 0, ...(account === undefined ? {} : { account }) };
 }
 
 /** Arguments by name; none where they are no object. */

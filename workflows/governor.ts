@@ -173,7 +173,7 @@ export class Governor extends GovernedRun {
         this.state = givenBack();
         if (isUnwritten(tool, result)) return this.#denyHere(open, result.denial);
         this.state = step.noteDenial(step.removeOpen(this.state, call), result.denial);
-        return notStored(seq, { kind: 'denied', denial: result.denial, callId: call });
+        return notStored(seq, { kind: 'denied', denial: result.denial, callId: call }, result.account);
       case 'ask': {
         this.state = givenBack();
         const asking: OpenCall = { ...open, phase: 'asking', ask: result.ask, answer: null, rejectedAnswers: 0 };

@@ -251,6 +251,75 @@ test('BU6 an exhausted run pauses for days and goes on after a signed top-up; an
     },
   ));
 
+const topUpOf = (usdMicros: number) => ({
+  verifyCommand: () =>
+    Promise.resolve({ kind: 'accepted', verb: 'topUp', person: 'op', reason: 'more', data: { usdMicros } } as const),
+});
+const DEAR = [{ cost: { worstMicros: 5_000 } }] as never;
+
+test('BU6 a priced call that the budget cannot pay pauses the run; after a top-up the same call is made, and no turn is lost', () =>
+  withScript(
+    env,
+    { tools: DEAR, model: firstThen(wants({ to: 'bob' })), tool: () => done(5_000), ...topUpOf(10_000) },
+    async (world, start) => {
+      const handle = await start({ budget: { usdMicros: 4_000 } });
+      const paused = await shows(handle, (s) => s.status === 'exhausted');
+      expect(paused.needed).toEqual({ usdMicros: 5_000, tokens: 0, calls: 0 });
+      expect(world.calls).toHaveLength(0);
+      await env.sleep(3 * DAY);
+      expect(world.models).toHaveLength(1); // the model is not asked what to do without it
+      await handle.signal(topUpSignal, { envelope: 'signed' });
+      expect(await handle.result()).toMatchObject({ status: 'answered', denials: [{ code: 'BUDGET_EXCEEDED' }] });
+      expect(world.calls).toMatchObject([{ args: { to: 'bob' } }]);
+      expect(world.models[1]?.results).toMatchObject([{ kind: 'stored', toolName: 'pay' }]);
+      expect(world.texts.filter((text) => text.includes('used up'))).toHaveLength(1);
+    },
+  ));
+
+test('BU6 with onExhausted stop the model reads that the call is too dear, free calls still run, and it answers', () =>
+  withScript(
+    env,
+    { tools: DEAR, model: firstThen(wants({ to: 'bob' })), onExhausted: 'stop' },
+    async (world, start) => {
+      const result = await (await start({ budget: { usdMicros: 4_000 } })).result();
+      expect(result).toMatchObject({ status: 'answered', denials: [{ code: 'BUDGET_EXCEEDED' }] });
+      expect(world.calls).toHaveLength(0);
+      expect(world.models[1]?.results).toMatchObject([
+        { kind: 'inline', value: { error: { code: 'BUDGET_EXCEEDED' } } },
+      ]);
+    },
+  ));
+
+test('BU6 a priced call that an account cannot pay pauses the run until somebody changes the account', () =>
+  withScript(
+    env,
+    {
+      tools: DEAR,
+      model: firstThen(wants({ to: 'bob' })),
+      tool: (_input, n) =>
+        n === 1
+          ? {
+              kind: 'denied',
+              denial: {
+                code: 'BUDGET_EXCEEDED',
+                reason: 'too little',
+                hint: 'wait',
+                details: { scope: 'tenant', limitMicros: 1, spentMicros: 0, reservedMicros: 0, neededMicros: 5_000 },
+              },
+              account: { id: JSON.stringify(['acme', 'tenant', 'acme']), resetAtMs: null },
+            }
+          : done(),
+    },
+    async (world, start) => {
+      const handle = await start();
+      await shows(handle, (s) => s.status === 'exhausted');
+      expect(world.models).toHaveLength(1);
+      await env.sleep(DAY); // it asks again by itself, rarely: a change's word may be lost
+      expect((await handle.result()).status).toBe('answered');
+      expect(world.calls).toHaveLength(2);
+    },
+  ));
+
 test('BU5 a lost model attempt is paid in full and tried again under a new reservation', () =>
   withScript(
     env,

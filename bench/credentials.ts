@@ -20,7 +20,7 @@ import { spineStack, throughput, type Round } from './spine.ts';
 import { median, say, type BenchStack } from './stack.ts';
 
 /** Rates swing by more than encryption costs where the machine has other work: many short rounds. */
-const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 12);
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 8);
 const SCRUBS = 50;
 const SECRETS = 20;
 

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { userInfo } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
 import { Command } from 'commander';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { accountOf, changeAccount, listAccounts, spendBy, type AccountVerb } from '../../client/accounts.ts';
 import { register as registerBudget } from '../../client/cli/budget.ts';
@@ -14,6 +16,7 @@ import { generateKey, type SigningKey } from '../../client/keys.ts';
 import { listEntries } from '../../client/ledger.ts';
 import { defineTool } from '../../define/index.ts';
 import type { Json, JsonObject } from '../../governance/json.ts';
+import { listMails, startMail, type MailServer } from '../../worker/mail-server.ts';
 import { platform, type Platform } from '../support/platform.ts';
 
 let open = (): void => undefined;
@@ -33,14 +36,26 @@ const search = defineTool({
 
 let p: Platform;
 let key: SigningKey;
+let inbox: MailServer;
+const mails = mkdtempSync(join(tmpdir(), 'actguard-mails-'));
 beforeAll(async () => {
+  inbox = await startMail({ directory: mails, port: 0 });
   p = await platform({
     tools: [search],
-    config: { budgets: { tenant: { usd: 10, window: 'month' } }, budgetWait: '1s' },
+    smtpUrl: inbox.url,
+    config: {
+      budgets: { tenant: { usd: 10, window: 'month' } },
+      budgetWait: '1s',
+      approvals: { notify: ['ops@acme.example'] },
+    },
   });
   key = devApprover(p.directory, userInfo().username, Date.now()).approver;
 });
-afterAll(() => p?.end());
+afterAll(async () => {
+  await p?.end();
+  await inbox?.stop();
+  rmSync(mails, { recursive: true, force: true });
+});
 
 const session = (tenant: string) => p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant });
 const change = (tenant: string, verb: AccountVerb, data: JsonObject, by = key) =>
@@ -82,6 +97,51 @@ test('BU2 BU6 five sessions of one tenant: two calls run, the others wait for th
   expect(await spendBy(p.db, 'user', { tenant })).toEqual([
     { name: 'alice', usdMicros: 12e6, tokens: 0, calls: 3, reservedMicros: 0 },
   ]);
+});
+
+test('a limit is not lowered below what is reserved; exactly that is allowed', async () => {
+  const tenant = `t-${randomUUID()}`;
+  shut();
+  const s = await session(tenant);
+  const calls = [s.call('search', { n: 1 }), s.call('search', { n: 2 })];
+  await expect
+    .poll(async () => (await listAccounts(p.db, tenant))[0]?.reserved.usdMicros, { timeout: 10_000 })
+    .toBe(8e6);
+  await expect(change(tenant, 'limit', { usdMicros: 7_999_999 })).rejects.toMatchObject({ code: 'CONFLICT' });
+  await change(tenant, 'limit', { usdMicros: 8_000_000 });
+  open();
+  expect((await Promise.all(calls)).map((c) => c.kind)).toEqual(['done', 'done']);
+});
+
+test('50, 80 and 100 % of a run and of an account: an entry and a mail, once each', async () => {
+  const tenant = `t-${randomUUID()}`;
+  const s = await p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant, budget: { usd: 8 } });
+  const about = async (): Promise<string[]> =>
+    (await listMails(mails)).flatMap(({ text }) => {
+      const [, percent] = /has spent (\d+) % of its budget/.exec(text) ?? [];
+      if (percent === undefined) return [];
+      if (text.includes(tenant)) return [`tenant ${percent}`];
+      return text.includes(s.run) ? [`run ${percent}`] : [];
+    });
+  const percents = async (of: object): Promise<unknown[]> =>
+    (await listEntries(p.db, { ...of, kind: 'budget.threshold' })).map(
+      (e) => (JSON.parse(e.body) as { data: { percent: number } }).data.percent,
+    );
+  await s.call('search', { n: 1 });
+  await expect.poll(about, { timeout: 10_000 }).toEqual(['run 50']);
+  await s.call('search', { n: 2 });
+  await expect
+    .poll(async () => (await about()).sort(), { timeout: 10_000 })
+    .toEqual(['run 100', 'run 50', 'tenant 80']);
+  await change(tenant, 'topUp', { usdMicros: 2_000_000 });
+  const other = await session(tenant);
+  expect((await other.call('search', { n: 3 })).kind).toBe('done');
+  await expect.poll(async () => (await about()).at(-1), { timeout: 10_000 }).toBe('tenant 100');
+  expect(await other.call('search', { n: 4 })).toMatchObject({ denial: { code: 'BUDGET_EXCEEDED' } });
+  await s.close();
+  await expect.poll(() => percents({ run: s.run }), { timeout: 10_000 }).toEqual([50, 100]);
+  expect(await percents({ tenant })).toEqual(expect.arrayContaining([80, 100]));
+  expect((await about()).sort()).toEqual(['run 100', 'run 50', 'tenant 100', 'tenant 80']);
 });
 
 test('who changed an account and why stands in the ledger; nobody else can, and nothing can twice', async () => {
@@ -181,6 +241,15 @@ test('the commands as people type them', async () => {
     'search  ████████████████████  $4.00    1 calls',
   ]);
   expect((await run('budget', 'show', s.run)).json).toMatchObject({ scope: 'run', spent: { usdMicros: 4e6 } });
+  const { lines } = await run('budget', 'show', account);
+  expect(lines[0]).toMatch(
+    new RegExp(`^${account} in ${tenant}: a month \\(UTC\\), whole again \\d{4}-\\d\\d-01T00:00:00.000Z$`),
+  );
+  expect(lines.slice(1).join('\n')).toMatch(/rate +\$4\.00 in the last hour; at that rate the rest lasts 2 h/);
+  expect(lines.at(-1)).toContain(`topUp by ${key.person}`);
+  for (const by of ['user', 'tenant', 'agent', 'day'])
+    expect((await run('spend', '--by', by, '--tenant', tenant)).lines, by).toHaveLength(1);
+  expect((await run('spend', '--by', 'model', '--tenant', tenant)).lines).toEqual(['nothing was spent']);
   for (const amount of ['0', '-1', 'NaN', 'lots', '5 EUR', '€5'])
     await expect(run('topup', account, '--usd', amount, ...file), amount).rejects.toMatchObject({
       code: 'ARGUMENTS_INVALID',
@@ -192,6 +261,38 @@ test('the commands as people type them', async () => {
   expect(refused.map((e) => (JSON.parse(e.body) as { data: Json }).data)).toMatchObject([
     { reason: 'the run has ended: it cannot be topped up' },
   ]);
+});
+
+test('budget show --watch looks again every two seconds until it is interrupted', async () => {
+  const tenant = `t-${randomUUID()}`;
+  const s = await session(tenant);
+  await s.call('search', { n: 1 });
+  const real = setTimeout;
+  const waits: unknown[] = [];
+  const spy = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((work: () => void, ms?: number) => {
+    if (ms === 2_000) waits.push(ms);
+    return real(work, ms === 2_000 ? 0 : ms);
+  }) as never);
+  try {
+    const shown: string[] = [];
+    const doors = {
+      actguard: () => Promise.resolve({ ...p.actguard, db: p.db, close: () => Promise.resolve() }),
+      json: () => undefined,
+      line: (text: string) => {
+        if (!text.includes('money')) return;
+        shown.push(text);
+        if (shown.length === 3) throw new Error('interrupted');
+      },
+    } as unknown as Doors;
+    const program = new Command('actguard').exitOverride();
+    registerBudget(program, doors);
+    const words = ['budget', 'show', `tenant:${tenant}`, '--watch'];
+    await expect(program.parseAsync(words, { from: 'user' })).rejects.toThrow('interrupted');
+    expect(shown).toHaveLength(3);
+    expect(waits).toHaveLength(2);
+  } finally {
+    spy.mockRestore();
+  }
 });
 
 test('BU6 a run is topped up by a client, too: who and why is recorded; what it has no limit of is refused and recorded', async () => {

@@ -41,7 +41,10 @@ export interface PlatformOptions {
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
     readonly secrets?: ConfigOptions['secrets'];
+    readonly approvals?: ConfigOptions['approvals'];
   };
+  /** Default: no mail is sent. */
+  readonly smtpUrl?: string;
 }
 
 let bundle: ReturnType<typeof makeBundle> | undefined;
@@ -68,7 +71,7 @@ export async function platform(options: PlatformOptions): Promise<Platform> {
         configDirectory: directory,
         temporal: { address: temporalAddress(), namespace: 'default' },
         databaseUrl: database.url,
-        smtpUrl: null,
+        smtpUrl: options.smtpUrl ?? null,
         devDirectory: directory,
         modelReplayUrl: options.modelReplayUrl ?? null,
         taskQueue,

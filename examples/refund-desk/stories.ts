@@ -10,6 +10,7 @@ import { accountOf, changeAccount, listAccounts } from '../../client/accounts.ts
 import { listEntries, type ActGuard, type Run } from '../../client/index.ts';
 import type { RunState } from '../../workflows/messages.ts';
 import type { DevStack } from '../../worker/dev-stack.ts';
+import type { Approver } from './browser.ts';
 import type { World } from './world.ts';
 
 export interface Stage {
@@ -18,6 +19,8 @@ export interface Stage {
   readonly stack: DevStack;
   readonly folder: string;
   readonly tell: (line: string) => void;
+  /** Finance at a browser (`--browser`); null: finance signs with a key file. */
+  readonly approver: Approver | null;
 }
 
 export interface StoryResult {
@@ -43,7 +46,7 @@ export const STORIES: readonly Story[] = [
   { name: 'under-the-limit', title: 'An order under the limit is refunded', play: underTheLimit },
   {
     name: 'over-the-limit',
-    title: 'An order over the limit asks a person, is approved with a key, runs once',
+    title: 'An order over the limit asks a person, is approved by a signature, runs once',
     play: overTheLimit,
   },
   {
@@ -71,7 +74,8 @@ async function underTheLimit({ actguard, world, tell }: Stage, expect: Expect): 
   return { run: run.id, spentMicros: result.usage.usdMicros };
 }
 
-async function overTheLimit({ actguard, world, stack, tell }: Stage, expect: Expect): Played {
+async function overTheLimit({ actguard, world, stack, tell, approver }: Stage, expect: Expect): Played {
+  await approver?.enrol();
   const run = await start(actguard, 'Refund order 1077', tell);
   const asked = await shows(run, (s) => s.openAsks.length > 0);
   const approvalId = asked.openAsks[0]?.approvalId ?? '';
@@ -85,8 +89,14 @@ async function overTheLimit({ actguard, world, stack, tell }: Stage, expect: Exp
     'the forged approval is recorded, counted and changes nothing',
     after.openAsks.length === 1 && count(await world.books(), '1077') === 0,
   );
-  tell('    finance signs with the enrolled key');
-  await sendAnswer(actguard.client, request, makeAnswer(request, 'approve', key, Date.now()));
+  if (approver) {
+    const { shown, outcome } = await approver.approve(approvalId);
+    expect(`the page shows what will run: ${shown}`, shown === title);
+    expect(`and, once her passkey signed it, what came of it: ${outcome}`, outcome === 'It was done, once.');
+  } else {
+    tell('    finance signs with the enrolled key');
+    await sendAnswer(actguard.client, request, makeAnswer(request, 'approve', key, Date.now()));
+  }
   const result = await run.result();
   expect(`the run answers: ${result.text}`, result.status === 'answered');
   expect('the books show one refund of order 1077', count(await world.books(), '1077') === 1);

@@ -5,6 +5,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { findChromium } from '../../examples/refund-desk/chromium.ts';
 import { commandOf } from '../../worker/children.ts';
 
 // Everything the demo makes goes here: what is left of it afterwards is a leak.
@@ -39,12 +40,13 @@ interface Summary {
   readonly temporalUi: string;
 }
 
-test('P2 P7 the demo plays every story without a duplicate, reads no poisoned variable and leaves nothing behind', async () => {
+/** Plays the demo with these words; what it said, and its exit code. */
+async function play(...words: string[]): Promise<{ code: number | null; out: string; told: string }> {
   const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: { demo: string } };
   const [, ...args] = manifest.scripts.demo.split(' ');
-  const demo = spawn(process.execPath, [...args, '--output', 'json'], {
+  const demo = spawn(process.execPath, [...args, ...words], {
     cwd: resolve('.'),
-    env: { ...process.env, ...POISON, TMPDIR: scratch },
+    env: { ...process.env, ...POISON, TMPDIR: scratch, ...(chromium ? { ACTGUARD_CHROMIUM: chromium } : {}) },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';
@@ -52,6 +54,12 @@ test('P2 P7 the demo plays every story without a duplicate, reads no poisoned va
   demo.stdout.on('data', (part: Buffer) => (out += part.toString()));
   demo.stderr.on('data', (part: Buffer) => (told += part.toString()));
   const [code] = (await once(demo, 'close')) as [number | null];
+  return { code, out, told };
+}
+let chromium: string | null = null;
+
+test('P2 P7 the demo plays every story without a duplicate, reads no poisoned variable and leaves nothing behind', async () => {
+  const { code, out, told } = await play('--output', 'json');
   expect(told).not.toContain('FAIL');
   expect(told + out).not.toContain('poison');
   const summary = JSON.parse(out.trimEnd().split('\n').at(-1) ?? '') as Summary;
@@ -79,6 +87,31 @@ test('P2 P7 the demo plays every story without a duplicate, reads no poisoned va
   expect(processesNaming(scratch)).toEqual([]);
   expect(readdirSync(scratch)).toEqual([]);
 }, 180_000);
+
+test('P4 --browser: the approval is taken by mail, page and passkey, the run goes on, and nothing is left behind', async () => {
+  chromium = await findChromium({ ...process.env, ACTGUARD_CHROMIUM: undefined });
+  const { code, out, told } = await play('--browser', '--only', 'over-the-limit', '--output', 'json');
+  expect(told).not.toContain('FAIL');
+  for (const step of ['makes a passkey from a mailed link', 'opens the mail', 'what came of it: It was done, once.'])
+    expect(told).toContain(step);
+  expect(told).not.toContain('signs with the enrolled key');
+  const summary = JSON.parse(out.trimEnd().split('\n').at(-1) ?? '') as Summary;
+  expect(summary).toMatchObject({ effects: { executed: 1, duplicates: 0 }, decisions: { asked: 1 } });
+  expect(code).toBe(0);
+  expect(processesNaming(scratch)).toEqual([]);
+  expect(readdirSync(scratch)).toEqual([]);
+}, 180_000);
+
+test('--browser without one starts nothing and says how to get one; an unknown word says which there are', async () => {
+  chromium = join(scratch, 'no-chromium');
+  const none = await play('--browser');
+  expect(none.told).toContain('apt-get install chromium');
+  expect(none.told).not.toContain('Postgres');
+  expect(none.code).toBe(1);
+  const unknown = await play('--only', 'nothing');
+  expect(unknown.told).toContain('over-the-limit');
+  expect(unknown.code).toBe(3);
+});
 
 /** Command lines that name a folder: servers, workers and services are all told where their files lie. */
 function processesNaming(folder: string): string[] {

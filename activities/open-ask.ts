@@ -11,7 +11,7 @@ import {
 } from '../governance/approval.ts';
 import type { Amount, LiveFact } from '../governance/call.ts';
 import { canonicalize } from '../governance/canonical.ts';
-import { deny, escapeHidden } from '../governance/denial.ts';
+import { deny, escapeHidden, span } from '../governance/denial.ts';
 import { commitment, sha256Hex, utf8Bytes } from '../governance/digest.ts';
 import type { Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
@@ -61,7 +61,7 @@ type Opened =
       title: string;
       gates: string[];
     }
-  | { kind: 'refused'; problem: string };
+  | { kind: 'refused'; problem: string; retryAfterMs?: number };
 
 /** Opens an ask, or gives the one that is open for this call. A refusal is a denial. @throws BACKEND_UNAVAILABLE */
 export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskResult> {
@@ -112,11 +112,12 @@ export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskR
       skewMs: MAX_ASK_CLOCK_SKEW_MS,
       maxOpen: MAX_OPEN_ASKS,
       maxPerCall: MAX_ASKS_PER_CALL,
+      maxPerHour: deps.config.approvals.maxPerHour,
       entries: sealEntries(deps.db.content, entriesOf(input, request, content, text.value)),
     }),
   ]);
   const answer = opened?.o ?? { kind: 'refused', problem: 'unknown_run' };
-  if (answer.kind === 'refused') return refused(answer.problem, input.tool.name);
+  if (answer.kind === 'refused') return refused(answer, input.tool.name, deps.config.approvals.maxPerHour);
   const { approvalId, nonce, expiresAtMs } = answer;
   const asked = deps.db.content.needText('title', tenant, answer.title);
   return { kind: 'ask', ask: { approvalId, nonce, expiresAtMs, gates: answer.gates, title: asked } };
@@ -238,8 +239,15 @@ function titleOf(shown: string): string {
     : line;
 }
 
-function refused(problem: string, tool: string): OpenAskResult {
-  switch (problem) {
+function refused(answer: Extract<Opened, { kind: 'refused' }>, tool: string, maxPerHour: number): OpenAskResult {
+  switch (answer.problem) {
+    case 'tired': {
+      const waitMs = answer.retryAfterMs ?? 0;
+      const reason = `whoever may approve ${tool} was asked ${maxPerHour} times within the hour already`;
+      const hint = `nobody is asked for now: tell the user, and try again in ${span(waitMs)}`;
+      const denial = deny('LIMIT_EXCEEDED', reason, hint, { limit: maxPerHour }, { retryAfterMs: waitMs });
+      return { kind: 'denied', denial };
+    }
     case 'too_many':
       return denied(
         'LIMIT_EXCEEDED',

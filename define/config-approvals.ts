@@ -1,17 +1,18 @@
 /** Checks of `approvals` in a configuration: administrators' keys, mail addresses, the page of passkeys. */
-import { APPROVAL_TTL_MS } from '../governance/limits.ts';
+import { APPROVAL_TTL_MS, MAX_ASKS_PER_HOUR } from '../governance/limits.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import { quote, type Checks } from './check.ts';
 import type { Config } from './types.ts';
 
 /** The checked options; what is wrong goes into `checks`. */
 export function checkApprovals(checks: Checks, value: unknown): Config['approvals'] {
-  const given = checks.options('approvals', value, ['roots', 'ttl', 'notify', 'page', 'rpId']) ?? {};
+  const given = checks.options('approvals', value, ['roots', 'ttl', 'notify', 'maxPerHour', 'page', 'rpId']) ?? {};
   const roots = texts(checks, 'approvals.roots', given.roots, /^[0-9a-fA-F]{64}$/, 'the SHA-256 fingerprint of a key');
   return {
     roots: [...new Set(roots.map((root) => root.toLowerCase()))],
     ttlMs: checks.duration('approvals.ttl', given.ttl, APPROVAL_TTL_MS),
     notify: texts(checks, 'approvals.notify', given.notify, /^[^\s@<>,;"]+@[^\s@<>,;"]+$/, 'a mail address'),
+    maxPerHour: checks.int('approvals.maxPerHour', given.maxPerHour, MAX_ASKS_PER_HOUR, 1, 1_000_000),
     passkeys: checkPage(checks, given.page, given.rpId),
   };
 }

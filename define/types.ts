@@ -233,6 +233,8 @@ export interface ConfigOptions {
     readonly ttl?: Duration;
     /** Who gets mails about asks. */
     readonly notify?: readonly string[];
+    /** Asks that one approver gets within an hour, of one tenant; further ones are denied. Default 20. */
+    readonly maxPerHour?: number;
     /** Origin of the approval page, `https://approve.example`; more than one when it moved. The dev stack has its own. */
     readonly page?: string | readonly string[];
     /** The domain that passkeys are made for; default: the page's host. */
@@ -267,6 +269,7 @@ export interface Config {
     readonly roots: readonly string[];
     readonly ttlMs: number;
     readonly notify: readonly string[];
+    readonly maxPerHour: number;
     /** Where the approval page is and its passkeys count; null: there is none. */
     readonly passkeys: RelyingParty | null;
   };

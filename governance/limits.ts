@@ -28,6 +28,8 @@ export const MAX_SIGNAL_BYTES = 16 * 1024;
 export const MAX_REJECTED_ANSWERS = 20;
 /** Open asks of one run (trust.md). */
 export const MAX_OPEN_ASKS = 5;
+/** Asks that one approver gets within an hour, unless the configuration says otherwise (trust.md). */
+export const MAX_ASKS_PER_HOUR = 20;
 /** Messages that wait to be applied in one run. */
 export const MAX_INBOX = 1_000;
 /** Calls of one session that may be under way (Temporal refuses more than 10 Updates in flight). */

@@ -8,13 +8,30 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
     where a.run = p_run and a.call = p_call and a.state = 'granted'), '[]'::jsonb))
 $$;
 
+-- How long until everybody whom an ask reaches may be asked again, in milliseconds; null: now. Nobody is asked more than
+-- p_max times within an hour; a role that nobody holds yet counts like somebody, for mails go out all the same.
+create or replace function actguard.asks_wait_ms(p_tenant text, p_gates jsonb, p_max int) returns bigint
+language sql stable security definer set search_path = actguard, pg_temp as $$
+  with reached (roles) as (
+    select array[r] from jsonb_array_elements(p_gates) g, jsonb_array_elements_text(g->'roles') r
+    union
+    select p.roles from people p where p.tenant in (p_tenant, '*') and may_see(p.tenant, p.roles, p_tenant, p_gates)
+      and exists (select from keys k where k.tenant = p.tenant and k.person = p.person and k.revoked_at is null))
+  select ceil(extract(epoch from max(oldest.opened_at) + interval '1 hour' - statement_timestamp()) * 1000)::bigint
+  from reached, lateral (
+    select a.opened_at from approvals a
+    where a.tenant = p_tenant and a.opened_at > statement_timestamp() - interval '1 hour'
+      and may_see(p_tenant, reached.roles, a.tenant, a.gates)
+    order by a.opened_at desc offset p_max - 1 limit 1) oldest
+$$;
+
 -- Opens an ask, or gives the one that is open for this call (a retry). Refuses: 'unknown_run', 'closed_run',
--- 'too_many' (open asks of the run), 'again_and_again' (asks of this call), 'clock'.
+-- 'too_many' (open asks of the run), 'again_and_again' (asks of this call), 'tired' (its approvers), 'clock'.
 create or replace function actguard.open_approval(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
-declare r runs; a approvals; v_ask integer; v_again boolean := true; v_expires timestamptz := to_timestamp((p->>'expiresAtMs')::bigint / 1000.0);
+declare r runs; a approvals; v_ask integer; v_again boolean := true; v_wait bigint; v_expires timestamptz := to_timestamp((p->>'expiresAtMs')::bigint / 1000.0);
 begin
-  perform pg_advisory_xact_lock(hashtextextended('actguard:asks:' || (p->>'run'), 0));
+  perform pg_advisory_xact_lock(hashtextextended('actguard:asks:' || (p->>'tenant'), 0));
   select * into r from runs where run = p->>'run';
   if not found or r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'refused', 'problem', 'unknown_run'); end if;
   if r.status <> 'open' then return jsonb_build_object('kind', 'refused', 'problem', 'closed_run'); end if;
@@ -27,6 +44,8 @@ begin
       >= (p->>'maxOpen')::int then
       return jsonb_build_object('kind', 'refused', 'problem', 'too_many');
     end if;
+    v_wait := asks_wait_ms(r.tenant, p->'gates', (p->>'maxPerHour')::int);
+    if v_wait is not null then return jsonb_build_object('kind', 'refused', 'problem', 'tired', 'retryAfterMs', v_wait); end if;
     if v_expires <= clock_timestamp() or v_expires > clock_timestamp() + ms_interval((p->>'ttlMs')::bigint + (p->>'skewMs')::bigint) then
       return jsonb_build_object('kind', 'refused', 'problem', 'clock');
     end if;

@@ -23,7 +23,7 @@ export function makeDeps(db: Database, roots: readonly string[], dev = false, tt
     db,
     roots,
     dev,
-    config: { approvals: { roots, ttlMs, notify: [] } },
+    config: { approvals: { roots, ttlMs, notify: [], maxPerHour: 1_000_000 } },
     log: () => undefined,
     known: new SecretSet(),
   } as unknown as Deps;

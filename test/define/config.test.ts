@@ -301,6 +301,12 @@ const configs: readonly Case[] = [
     ['`approvals.roots.0`'],
     { approvals: { roots: [hex] } },
   ],
+  [
+    'P4 nobody may be asked',
+    { approvals: { maxPerHour: 0 } },
+    ['`approvals.maxPerHour`', 'from 1 to'],
+    { approvals: { maxPerHour: 1 } },
+  ],
   ['P4 an ask that is over at once', { approvals: { ttl: 0 } }, ['`approvals.ttl`'], { approvals: { ttl: '1h' } }],
   [
     'P4 a page without encryption',
@@ -360,7 +366,7 @@ test('tools of agents join the tools of the configuration', () => {
   const made = config({ tools: [find], agents: [agent({ tools: [find, refund] })], ...run({ usd: 0.07, calls: 3 }) });
   expect(made.tools).toEqual([find, refund]);
   expect(made.runLimit).toEqual({ usdMicros: 70_000, calls: 3 });
-  expect(made.approvals).toEqual({ roots: [], ttlMs: 86_400_000, notify: [], passkeys: null });
+  expect(made.approvals).toEqual({ roots: [], ttlMs: 86_400_000, notify: [], maxPerHour: 20, passkeys: null });
   expect(config({ approvals: { page: 'https://approve.example' } }).approvals.passkeys).toEqual({
     id: 'approve.example',
     origins: ['https://approve.example'],

@@ -102,6 +102,7 @@ export async function ask(
     tool: prepared.tool,
     args: prepared.args,
     argsDigest: prepared.claim.argsDigest,
+    equal: (prepared.frame.input as CallToolInput).equal,
     gates,
     policy: prepared.policy,
     request,

@@ -35,6 +35,8 @@ export interface OpenAskInput {
   /** Canonical arguments: frozen while the ask waits. */
   readonly args: Json;
   readonly argsDigest: string;
+  /** An ask of an equal call that is open. */
+  readonly equal?: string | undefined;
   /** Gates that refused; those that an earlier ask of this call was granted are asked with them. */
   readonly gates: readonly string[];
   readonly policy: Pick<PolicyEngine, 'digest' | 'gate'>;
@@ -55,6 +57,7 @@ type Opened =
   | {
       kind: 'opened';
       again: boolean;
+      joined: boolean;
       approvalId: string;
       nonce: string;
       expiresAtMs: number;
@@ -95,10 +98,11 @@ export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskR
     });
   }
   const title = titleOf(content.shown);
-  const { tenant } = request;
+  const { tenant, approvalId: fresh } = request;
+  const { equal } = input;
   const [opened] = await deps.db.query<{ o: Opened }>('select actguard.open_approval($1::jsonb) as o', [
     JSON.stringify({
-      approval: request.approvalId,
+      approval: fresh,
       tenant,
       run,
       call,
@@ -113,14 +117,22 @@ export async function openAsk(deps: Deps, input: OpenAskInput): Promise<OpenAskR
       maxOpen: MAX_OPEN_ASKS,
       maxPerCall: MAX_ASKS_PER_CALL,
       maxPerHour: deps.config.approvals.maxPerHour,
-      entries: sealEntries(deps.db.content, entriesOf(input, request, content, text.value)),
+      entries: sealEntries(deps.db.content, [
+        askedEntry(input, request, content, fresh),
+        requestedEntry(input, request, text.value),
+      ]),
+      equal: equal ?? null,
+      joined: equal === undefined ? [] : sealEntries(deps.db.content, [askedEntry(input, request, content, equal)]),
     }),
   ]);
   const answer = opened?.o ?? { kind: 'refused', problem: 'unknown_run' };
   if (answer.kind === 'refused') return refused(answer, input.tool.name, deps.config.approvals.maxPerHour);
-  const { approvalId, nonce, expiresAtMs } = answer;
+  const { approvalId, nonce, expiresAtMs, joined } = answer;
   const asked = deps.db.content.needText('title', tenant, answer.title);
-  return { kind: 'ask', ask: { approvalId, nonce, expiresAtMs, gates: answer.gates, title: asked } };
+  return {
+    kind: 'ask',
+    ask: { approvalId, nonce, expiresAtMs, gates: answer.gates, title: asked, ...(joined ? { joined } : {}) },
+  };
 }
 
 /** The gates with their digests; null when the active set does not have one of them. A gate without roles needs `approver`. */
@@ -203,32 +215,33 @@ function makeRequest(
   };
 }
 
-function entriesOf(input: OpenAskInput, request: ApprovalRequest, content: ApprovalContent, text: string) {
-  const gates = request.gates.map(({ id, sha256 }) => ({ id, sha256 }));
-  const { approvalId, argsCommitment, expiresAt } = request;
-  return [
-    callEntry(
-      input.frame,
-      'call.asked',
-      `asked:${approvalId}`,
-      {
-        approvalId,
-        argsCommitment,
-        gates,
-        policy: input.policy.digest,
-        reasons: [...input.gates],
-        requestCommitment: commitment(content.salt, content.policyRequest),
-        ...(input.shadow === undefined ? {} : { shadow: input.shadow }),
-      },
-      { args: content.args, argsSalt: content.salt, request: content.policyRequest, requestSalt: content.salt },
-    ),
-    callEntry(input.frame, 'approval.requested', `requested:${approvalId}`, {
+/** That this call needs a yes: of its own ask, or of the one it joins. */
+function askedEntry(input: OpenAskInput, request: ApprovalRequest, content: ApprovalContent, approvalId: string) {
+  return callEntry(
+    input.frame,
+    'call.asked',
+    `asked:${approvalId}`,
+    {
       approvalId,
-      requestSha256: sha256Hex(text),
-      gates,
-      expiresAt,
-    }),
-  ];
+      argsCommitment: request.argsCommitment,
+      gates: request.gates.map(({ id, sha256 }) => ({ id, sha256 })),
+      policy: input.policy.digest,
+      reasons: [...input.gates],
+      requestCommitment: commitment(content.salt, content.policyRequest),
+      ...(input.shadow === undefined ? {} : { shadow: input.shadow }),
+    },
+    { args: content.args, argsSalt: content.salt, request: content.policyRequest, requestSalt: content.salt },
+  );
+}
+
+function requestedEntry(input: OpenAskInput, request: ApprovalRequest, text: string) {
+  const { approvalId, expiresAt } = request;
+  return callEntry(input.frame, 'approval.requested', `requested:${approvalId}`, {
+    approvalId,
+    requestSha256: sha256Hex(text),
+    gates: request.gates.map(({ id, sha256 }) => ({ id, sha256 })),
+    expiresAt,
+  });
 }
 
 /** One line for lists, queries and the run's details. */

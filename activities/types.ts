@@ -100,6 +100,8 @@ export interface CallToolInput extends RunInput {
   readonly left: Limit;
   /** Set after a yes: the approval to consume. */
   readonly approvalId: string | null;
+  /** The open ask of another call of this run with the same tool and arguments: where this one asks the same, it joins. */
+  readonly equal?: string;
   readonly deadlineMs: number;
   /** Whether the workflow needs the output itself (a session does, an agent's loop does not). */
   readonly inline: boolean;
@@ -115,6 +117,8 @@ export interface Ask {
   readonly gates: readonly string[];
   /** Shown in queries and the run's details. */
   readonly title: string;
+  /** It is an equal call's: people are asked once, and a yes is that call's alone. */
+  readonly joined?: true;
 }
 
 export type CallToolResult =

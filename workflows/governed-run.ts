@@ -268,7 +268,7 @@ export class GovernedRun {
       ...(state.labels ? { labels: state.labels } : {}),
       calls: state.seq,
       openAsks: open.flatMap((c) =>
-        c.phase === 'asking' && c.ask
+        c.phase === 'asking' && c.ask && !c.ask.joined
           ? [{ ...c.ask, call: c.call, tool: c.tool, rejectedAnswers: c.rejectedAnswers }]
           : [],
       ),

@@ -250,7 +250,7 @@ export function removeOpen(state: GovernorState, call: string): GovernorState {
 /** The open ask with this id. */
 export function findAsk(state: GovernorState, approvalId: string): (OpenCall & { ask: Ask }) | undefined {
   return Object.values(state.open).find(
-    (c): c is OpenCall & { ask: Ask } => c.ask?.approvalId === approvalId && c.phase === 'asking',
+    (c): c is OpenCall & { ask: Ask } => c.ask?.approvalId === approvalId && c.phase === 'asking' && !c.ask.joined,
   );
 }
 

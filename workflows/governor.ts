@@ -7,11 +7,11 @@ import type { CallToolResult } from '../activities/types.ts';
 import type { Amount, CallResult } from '../governance/call.ts';
 import { ZERO } from '../governance/budget.ts';
 import type { Denial } from '../governance/errors.ts';
-import { relevantFacts } from '../governance/facts.ts';
 import type { Json } from '../governance/json.ts';
 import type { ToolSummary } from '../governance/tool.ts';
 import { isUnwritten, pauseOf } from './budget-wait.ts';
-import { asObject, notStored, type CallOptions, type GovernedCall } from './governed-call.ts';
+import { callInput, notStored, type CallOptions, type GovernedCall } from './governed-call.ts';
+import { waitForEqual } from './equal-asks.ts';
 import { GovernedRun, runCancelled } from './governed-run.ts';
 import * as step from './governor-state.ts';
 import type { GovernorState, OpenCall } from './governor-state.ts';
@@ -134,26 +134,8 @@ export class Governor extends GovernedRun {
   }
 
   #activity(tool: ToolSummary, open: OpenCall, reserved: Amount, options: CallOptions): Promise<CallToolResult> {
-    const summary = summaryOf(tool.name, open.args);
-    const facts = relevantFacts(tool.requires, asObject(open.args), this.state.facts);
-    const left = step.leftOf(this.state);
-    const activity = callToolActivity(tool, summary);
-    return activity({
-      ...this.baseInput(),
-      ...(this.state.lastCall === undefined ? {} : { after: this.state.lastCall }),
-      call: open.call,
-      seq: open.seq,
-      tool: tool.name,
-      args: open.args,
-      facts,
-      reserved,
-      left,
-      approvalId: open.answer === 'granted' && open.ask ? open.ask.approvalId : null,
-      deadlineMs: this.state.deadlineMs,
-      inline: options.inline ?? true,
-      ...(open.label === undefined ? {} : { label: open.label }),
-      ...(options.again ? { again: true } : {}),
-    });
+    const activity = callToolActivity(tool, summaryOf(tool.name, open.args));
+    return activity({ ...this.baseInput(), ...callInput(this.state, tool, open, reserved, options) });
   }
 
   #apply(
@@ -178,7 +160,7 @@ export class Governor extends GovernedRun {
         this.state = givenBack();
         const asking: OpenCall = { ...open, phase: 'asking', ask: result.ask, answer: null, rejectedAnswers: 0 };
         this.state = step.setOpen(this.state, asking);
-        this.notify('ask', result.ask.approvalId, result.ask.title);
+        if (!result.ask.joined) this.notify('ask', result.ask.approvalId, result.ask.title);
         return this.#wait(tool, asking, options);
       }
       case 'unknown': {
@@ -220,6 +202,7 @@ export class Governor extends GovernedRun {
     this.setStatus(this.state.frozen ? 'frozen' : 'waiting-approval');
     await this.flush();
     const answer = (): OpenCall['answer'] => this.state.open[asking.call]?.answer ?? null;
+    if (ask.joined) return this.#waitWithEqual(tool, asking, options);
     let waited;
     try {
       waited = await this.until(() => answer() !== null, Math.min(ask.expiresAtMs, this.state.deadlineMs));
@@ -234,8 +217,15 @@ export class Governor extends GovernedRun {
     return this.#denyHere(asking, noYes(tool.name, waited === 'time' ? 'expired' : 'rejected', ask.approvalId));
   }
 
+  /** Another call asks the same: its answer is waited for, its yes is not ours. */
+  async #waitWithEqual(tool: ToolSummary, asking: OpenCall, options: CallOptions): Promise<GovernedCall> {
+    const denial = await waitForEqual(this, asking);
+    this.setStatus(this.restingStatus(asking.call));
+    return denial ? this.#denyHere(asking, denial) : this.#attempt(tool, step.newCall(asking), options);
+  }
+
   async #withdraw(asking: OpenCall, approvalId: string, denial: Denial): Promise<GovernedCall> {
-    await this.endAsk(approvalId, 'withdrawn');
+    if (!asking.ask?.joined) await this.endAsk(approvalId, 'withdrawn');
     return this.#denyHere(asking, denial);
   }
 

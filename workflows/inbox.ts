@@ -6,6 +6,7 @@ import { CancellationScope, condition } from '@temporalio/workflow';
 import type { Limit } from '../governance/call.ts';
 import type { Json } from '../governance/json.ts';
 import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
+import { setAnswer } from './equal-asks.ts';
 import type { GovernedRun } from './governed-run.ts';
 import * as step from './governor-state.ts';
 import { installMailbox, type Message } from './mailbox.ts';
@@ -115,7 +116,7 @@ export class Inbox {
       run.state = step.setOpen(run.state, { ...now, rejectedAnswers: now.rejectedAnswers + 1 });
       this.#countRejected();
     } else if (result.decision === 'reject' || result.complete) {
-      run.state = step.setOpen(run.state, { ...now, answer: result.decision === 'reject' ? 'rejected' : 'granted' });
+      run.state = setAnswer(run.state, approvalId, result.decision === 'reject' ? 'rejected' : 'granted');
     }
   }
 

@@ -38,7 +38,9 @@ export async function openRun(input: AgentRunInput, mode: OpenRunInput['mode']):
 /** An input that did not decode, or is of another version, fails the workflow instead of wedging it. */
 export function checkInput(input: unknown, carried?: unknown): void {
   const why = whyUndecodable(input) ?? whyUndecodable(carried);
-  if (why !== null) throw unreadable('BACKEND_UNAVAILABLE', `the input of this workflow does not decode: ${why}`);
+  // what no key would decode is whoever sent it's to mend
+  const type = why === 'malformed' ? 'ARGUMENTS_INVALID' : 'BACKEND_UNAVAILABLE';
+  if (why !== null) throw unreadable(type, `the input of this workflow does not decode: ${why}`);
   const fields = input as { v?: unknown; run?: unknown } | null | undefined;
   const readable = typeof fields === 'object' && fields?.v === 1 && typeof fields.run === 'string';
   if (readable && (carried === undefined || (carried as { v?: unknown } | null)?.v === 1)) return;

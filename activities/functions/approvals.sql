@@ -25,7 +25,8 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
     order by a.opened_at desc offset p_max - 1 limit 1) oldest
 $$;
 
--- Opens an ask, or gives the one that is open for this call (a retry). Refuses: 'unknown_run', 'closed_run',
+-- Opens an ask, or gives the one that is open for this call (a retry), or for an equal call of the run with the same gates
+-- (p.equal): nobody is asked twice at the same time. Refuses: 'unknown_run', 'closed_run',
 -- 'too_many' (open asks of the run), 'again_and_again' (asks of this call), 'tired' (its approvers), 'clock'.
 create or replace function actguard.open_approval(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
@@ -37,6 +38,11 @@ begin
   if r.status <> 'open' then return jsonb_build_object('kind', 'refused', 'problem', 'closed_run'); end if;
   select * into a from approvals where run = p->>'run' and call = p->>'call' and state = 'open';
   if not found then
+    select * into a from approvals where approval = p->>'equal' and run = p->>'run' and state = 'open' and expires_at > clock_timestamp()
+      and gates = p->'gates';
+    if found then perform append_entries(p->'joined'); end if;
+  end if;
+  if a.approval is null then
     v_again := false;
     select count(*) + 1 into v_ask from approvals where run = p->>'run' and call = p->>'call';
     if v_ask > (p->>'maxPerCall')::int then return jsonb_build_object('kind', 'refused', 'problem', 'again_and_again'); end if;
@@ -55,7 +61,7 @@ begin
     returning * into a;
     perform append_entries(p->'entries');
   end if;
-  return jsonb_build_object('kind', 'opened', 'again', v_again, 'approvalId', a.approval, 'nonce', a.nonce,
+  return jsonb_build_object('kind', 'opened', 'again', v_again, 'joined', a.call <> p->>'call', 'approvalId', a.approval, 'nonce', a.nonce,
     'expiresAtMs', ms(a.expires_at), 'title', a.title,
     'gates', (select jsonb_agg(g->>'id') from jsonb_array_elements(a.gates) g));
 end $$;

@@ -1,4 +1,4 @@
-/** How often people are asked: so many times within an hour and no more, whatever agents want. */
+/** How often people are asked: so many times within an hour and no more, and once for equal calls, whatever agents want. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openAsk, recordAnswer } from '../../activities/approvals.ts';
 import type { Deps } from '../../activities/deps.ts';
@@ -6,7 +6,7 @@ import { makeAnswer } from '../../client/approvals.ts';
 import { revokeKeys } from '../../client/directory.ts';
 import { generateKey } from '../../client/keys.ts';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
-import { ask, askInput, gate, makeDeps, openRun, person } from './fixture.ts';
+import { ask, askInput, entries, gate, makeDeps, openRun, person, storedRequest } from './fixture.ts';
 
 const MAX = 20;
 let fresh: FreshDatabase;
@@ -70,4 +70,48 @@ test('P4 of many that are opened at once, 20 are; a role that nobody has yet cou
   const opened = await Promise.all(Array.from({ length: 30 }, () => opens('nobody-yet', 'globex')));
   expect(opened.filter((o) => o.kind === 'ask')).toHaveLength(MAX);
   expect(opened.filter((o) => o.kind === 'denied')).toHaveLength(10);
+});
+
+test('P4 an equal call joins the ask that is open: one request, one nonce, both calls on record; a yes is for the first call only', async () => {
+  const run = await openRun(fresh.db, 'globex');
+  const lawful = [gate('of-joiners', ['joiners'])];
+  const first = await openAsk(deps, askInput(run, 'c1', lawful, 'globex'));
+  if (first.kind !== 'ask') throw new Error('denied');
+  const { approvalId: equal, nonce } = first.ask;
+  const join = (call: string, gates = lawful, where = run) => {
+    const input = askInput(where, call, gates, 'globex');
+    const frame = { ...input.frame, input: { ...input.frame.input, seq: Number(call.slice(1)) } };
+    return openAsk(deps, { ...input, frame, equal });
+  };
+  const joined = await join('c2');
+  expect(joined).toEqual({ kind: 'ask', ask: { ...first.ask, joined: true } });
+  expect(first.ask).not.toHaveProperty('joined');
+  const kinds = (await entries(fresh.db, run)).filter((e) => e.body.data['approvalId'] === equal).map((e) => e.kind);
+  expect(kinds).toEqual(['call.asked', 'approval.requested', 'call.asked']);
+  // a retry of the one that joined is recorded once
+  await join('c2');
+  expect((await entries(fresh.db, run)).filter((e) => e.kind === 'call.asked')).toHaveLength(2);
+
+  // other gates, another run, an ask that has ended: an ask of its own
+  const others = [
+    await join('c3', [gate('of-others', ['joiners'])]),
+    await join('c1', lawful, await openRun(fresh.db, 'globex')),
+  ];
+  const dee = await person(deps, root, 'dee', ['joiners'], 'globex');
+  const request = await storedRequest(fresh.db, equal);
+  const envelope = makeAnswer(request, 'approve', dee, Date.now()).envelope;
+  await recordAnswer(deps, { v: 1, run, entries: [], approvalId: equal, envelope });
+  others.push(await join('c4'));
+  for (const own of others) expect(own).not.toMatchObject({ ask: { nonce } });
+  for (const own of others) expect(own).not.toMatchObject({ ask: { joined: true } });
+  // the yes cannot be used by the call that joined
+  const consume = (call: string) =>
+    fresh.db.query<{ r: string }>('select actguard.consume_approval($1, $2, $3, $4) as r', [
+      equal,
+      run,
+      call,
+      `e:${call}`,
+    ]);
+  expect(await consume('c2')).toEqual([{ r: 'unknown' }]);
+  expect(await consume('c1')).toEqual([{ r: 'ok' }]);
 });

@@ -44,7 +44,16 @@ test('there is a history of every shape', () => {
     recordedHistories()
       .map((h) => h.name)
       .sort(),
-  ).toEqual(['agent-run-ask-frozen', 'agent-run', 'budget-account', 'session-calls', 'session-reservations'].sort());
+  ).toEqual(
+    [
+      'agent-run-ask-frozen',
+      'agent-run',
+      'budget-account',
+      'session-calls',
+      'session-equal-asks',
+      'session-reservations',
+    ].sort(),
+  );
 });
 
 test('a history of another order of things does not replay', async () => {

@@ -182,6 +182,66 @@ test('a session continues as new with its open ask and its results: a yes still 
   });
 });
 
+/** Asks for `bob`; an equal call joins, and is looked at again once what it joined is over. */
+const joining: Script['tool'] = (input, n) => {
+  const own = { ...done(), output: { by: input.call } } as CallToolResult;
+  if ((input.args as { to: string }).to !== 'bob' || input.approvalId !== null) return own;
+  const asked = asks(Date.now() + DAY) as Extract<CallToolResult, { kind: 'ask' }>;
+  if (input.equal !== undefined) return { ...asked, ask: { ...asked.ask, joined: true } };
+  return n > 2 ? own : asked;
+};
+
+test('P4 equal calls join: people are told once; a yes is used by the call that asked, the other one is looked at after it', () =>
+  withSession({ tool: joining }, async ({ handle, world, call, outcome, state }) => {
+    for (const callId of ['first', 'second'])
+      expect(await call(callId)).toEqual({ kind: 'pending', callId, approvalId: 'ap-1' });
+    expect((await call('other', { to: 'eve' })).kind).toBe('done');
+    expect(world.calls.map((c) => c.equal)).toEqual([undefined, 'ap-1', undefined]);
+    expect((await state()).openAsks.map((a) => a.call)).toEqual(['first']);
+    expect(world.notified.filter((what) => what === 'ask')).toHaveLength(1);
+    await approve(handle);
+    await eventually(
+      () => outcome('second'),
+      (r) => r?.kind === 'done',
+    );
+    expect(await outcome('first')).toMatchObject({ kind: 'done', output: { by: 'first' } });
+    expect(world.calls.slice(3).map((c) => [c.call, c.approvalId, c.equal])).toEqual([
+      ['first', 'ap-1', undefined],
+      ['second', null, undefined],
+    ]);
+    expect((await state()).usage.calls).toBe(3);
+    await handle.signal(closeSignal);
+    await handle.result();
+    await keepHistory('session-equal-asks', handle);
+  }));
+
+test('P4 equal calls share the no; of a run that ends, the ask is withdrawn once', () => {
+  const recordAnswer: Script['recordAnswer'] = () =>
+    Promise.resolve({ kind: 'accepted', decision: 'reject', complete: true, person: 'fin' });
+  const two = async ({ call }: Opened): Promise<void> => {
+    for (const callId of ['first', 'second']) await call(callId);
+  };
+  return withSession({ tool: joining, recordAnswer }, async (rejected) => {
+    await two(rejected);
+    await approve(rejected.handle); // by its looks; the activity says what it is
+    for (const callId of ['first', 'second']) {
+      const came = await eventually(
+        () => rejected.outcome(callId),
+        (r) => r?.kind === 'denied',
+      );
+      expect(came).toMatchObject({ denial: { code: 'APPROVAL_REJECTED', details: { approvalId: 'ap-1' } } });
+    }
+    expect(rejected.world.calls).toHaveLength(2);
+    await withSession({ tool: joining }, async (ended) => {
+      await two(ended);
+      await ended.handle.signal(closeSignal);
+      await ended.handle.result();
+      expect(ended.world.ended).toEqual([{ approvalId: 'ap-1', outcome: 'withdrawn' }]);
+      expect((await ended.state()).status).toBe('stopped');
+    });
+  });
+});
+
 test('results past what a state may hold are left to the database: read again without a count, a number or money', () => {
   const tool: Script['tool'] = (input) =>
     ({ ...done(5), output: { by: input.call, text: 'x'.repeat(60_000) } }) as CallToolResult;

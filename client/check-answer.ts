@@ -11,6 +11,7 @@ import { parseEnrolment } from '../governance/enrolment.ts';
 import { fromBase64 } from '../governance/base64.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
+import { MAX_REJECTED_ANSWERS } from '../governance/limits.ts';
 import type { RelyingParty } from '../governance/webauthn.ts';
 import { sendAnswer } from './approvals.ts';
 
@@ -19,6 +20,7 @@ interface CheckContext {
   readonly request: string;
   readonly state: string;
   readonly answered: boolean;
+  readonly invalidAnswers: number;
   readonly key: KeyRow | null;
 }
 
@@ -53,6 +55,15 @@ export async function checkAnswer(
   if (verified.kind === 'invalid') throw invalid(verified.reason);
   if (context.answered) throw new ActGuardError('CONFLICT', 'you have answered this ask already');
   if (context.state !== 'open') throw new ActGuardError('CONFLICT', `the ask is ${context.state}`);
+  if (context.invalidAnswers >= MAX_REJECTED_ANSWERS) {
+    throw new ActGuardError(
+      'CONFLICT',
+      `${context.invalidAnswers} answers to this ask were invalid: its run takes no more`,
+      {
+        hint: 'somebody sends forgeries: tell an operator; cancel the run and start it again',
+      },
+    );
+  }
   return verified.value;
 }
 

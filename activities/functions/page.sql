@@ -113,7 +113,7 @@ create or replace function actguard.check_context(p_approval text, p_key text) r
 language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'run', a.run, 'request', convert_from(a.request, 'UTF8'),
     'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
-    'key', find_key(a.tenant, p_key),
+    'key', find_key(a.tenant, p_key), 'invalidAnswers', a.invalid_answers,
     'answered', exists (select from answers n join keys k on k.tenant = n.tenant and k.person = n.person
       where n.approval = a.approval and k.key_id = p_key))
   from approvals a where a.approval = p_approval

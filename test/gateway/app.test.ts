@@ -2,15 +2,17 @@ import { IN_CLEAR } from '../../activities/content.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { enrol } from '../../activities/directory.ts';
 import { revokeKeys } from '../../client/directory.ts';
-import { SESSION_PAYLOAD_TYPE } from '../../governance/dsse.ts';
+import { type ApprovalRequest, approvalStatement } from '../../governance/approval.ts';
+import { APPROVAL_PAYLOAD_TYPE, SESSION_PAYLOAD_TYPE } from '../../governance/dsse.ts';
 import {
   MAX_PAGE_BODY_BYTES,
   MAX_PAGE_SIGNATURES_PER_MINUTE,
+  MAX_REJECTED_ANSWERS,
   PAGE_SESSION_MS,
   SIGN_IN_NONCE_MS,
 } from '../../governance/limits.ts';
-import { type Bent, newPasskey, type Passkey, passkeyEnrolment } from '../support/passkey.ts';
-import { TENANT } from '../approvals/fixture.ts';
+import { type Bent, newPasskey, type Passkey, passkeyEnrolment, passkeyEnvelope } from '../support/passkey.ts';
+import { stateOf, TENANT } from '../approvals/fixture.ts';
 import { openDesk, type Desk } from './fixture.ts';
 import { visit, type Visit } from './visit.ts';
 
@@ -124,6 +126,59 @@ describe('P7 the door', () => {
     const away = visit({ ...desk.gateway, db: { content: IN_CLEAR, query: () => Promise.reject(new Error('no')) } });
     expect((await away.get('/api/asks', 'actguard-session=abc')).status).toBe(503);
     expect((await away.get('/')).status).toBe(200);
+  });
+});
+
+describe('P4 answers', () => {
+  const yes = (request: ApprovalRequest): object => ({
+    envelope: passkeyEnvelope(
+      APPROVAL_PAYLOAD_TYPE,
+      approvalStatement(request, 'approve', bob.person, bob.keyId, new Date().toISOString()),
+      bob,
+      { origin: desk.origin },
+    ),
+  });
+
+  test('P4 whoever answers an ask that takes no more answers is told so, not thanked', async () => {
+    const [flooded, twin] = [await desk.ask(), await desk.ask()];
+    const cookie = await page.signIn(bob);
+    const invalid = 'update actguard.approvals set invalid_answers = $2 where approval = $1';
+    await desk.fresh.db.query(invalid, [flooded.approvalId, MAX_REJECTED_ANSWERS]);
+    await desk.fresh.db.query(invalid, [twin.approvalId, MAX_REJECTED_ANSWERS - 1]);
+    const before = desk.handed.length;
+    const refused = await page.post(`/api/asks/${flooded.approvalId}/answer`, yes(flooded), cookie);
+    expect(refused.status).toBe(409);
+    expect(((await refused.json()) as { reason: string }).reason).toContain('takes no more');
+    expect(desk.handed.length).toBe(before);
+    expect((await page.post(`/api/asks/${twin.approvalId}/answer`, yes(twin), cookie)).status).toBe(200);
+    expect(await stateOf(desk.fresh.db, twin.approvalId)).toBe('granted');
+  });
+
+  test('P4 a scanner that opens every link of a mail, signed in or not, changes nothing', async () => {
+    const request = await desk.ask();
+    const cookie = await page.signIn(bob);
+    const link = await desk.link('scanned', ['finance']);
+    const rows = async (): Promise<unknown> =>
+      desk.fresh.db.query(`select (select count(*)::int from actguard.entries) as entries,
+        (select count(*)::int from actguard.answers) as answers,
+        (select jsonb_agg(state order by approval) from actguard.approvals) as asks,
+        (select jsonb_agg(state order by invitation) from actguard.invitations) as invitations`);
+    const before = await rows();
+    const paths = [new URL(link).pathname, '/', '/history', `/asks/${request.approvalId}`];
+    const api = ['', '/answer', '/approve', '/reject'].map((end) => `/api/asks/${request.approvalId}${end}`);
+    for (const path of [...paths, ...api, '/api/invitation', '/api/invitation/passkey']) {
+      for (const method of ['GET', 'HEAD', 'OPTIONS']) {
+        for (const who of [undefined, cookie]) {
+          const headers = { host: new URL(desk.origin).host, ...(who === undefined ? {} : { cookie: who }) };
+          const response = await page.app.request(`${desk.origin}${path}?decision=approve&token=x`, {
+            method,
+            headers,
+          });
+          expect(response.status).toBeLessThan(500);
+        }
+      }
+    }
+    expect(await rows()).toEqual(before);
   });
 });
 

@@ -11,6 +11,7 @@ import { APPROVAL_PAYLOAD_TYPE, SESSION_PAYLOAD_TYPE } from '../../governance/ds
 import type { Json, JsonObject } from '../../governance/json.ts';
 import { person, TENANT } from '../approvals/fixture.ts';
 import { type Bent, newPasskey, type Passkey, passkeyEnrolment, passkeyEnvelope } from '../support/passkey.ts';
+import { numbers } from '../support/numbers.ts';
 import { openDesk, type Desk } from './fixture.ts';
 import { visit, type Visit } from './visit.ts';
 
@@ -48,17 +49,6 @@ beforeAll(async () => {
   ]);
 }, 120_000);
 afterAll(() => desk.end());
-
-/** mulberry32: the same corpus every time. */
-function numbers(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 const bent = (more: Bent = {}): Bent => ({ origin: desk.origin, ...more });
 const statement = (

@@ -38,6 +38,7 @@ export interface PlatformOptions {
   /** File of the payload keys, for worker and client. */
   readonly payloadKeys?: string;
   readonly config?: {
+    readonly approvals?: ConfigOptions['approvals'];
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
     readonly secrets?: ConfigOptions['secrets'];

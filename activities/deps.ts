@@ -102,6 +102,8 @@ export interface Mail {
   readonly messageId: string;
   /** The Message-ID of the mail that this one follows. */
   readonly inReplyTo?: string;
+  /** The thread, first mail first; default: the one that this follows. */
+  readonly references?: readonly string[];
 }
 
 /** Everything that `createActivities` needs. */

@@ -5,6 +5,7 @@
 import { settleDeadCalls } from './accounts.ts';
 import { makeEntry } from '../governance/entry.ts';
 import { CLAIM_GRACE_MS, JANITOR_BATCH, RUN_CHECK_MS } from '../governance/limits.ts';
+import { dueMails } from './due-mails.ts';
 import type { DueQuestion, SweepResult } from './janitor-types.ts';
 import type { SeenHistory } from './history.ts';
 import { pgJson } from './pg-json.ts';
@@ -63,7 +64,8 @@ export async function sweep(shared: CallShared, eyes: WorkflowEyes): Promise<Swe
   await tellRuns(shared, eyes);
   const questions = await dueQuestions(shared);
   const reconciledRuns = await reconcileRuns(shared.deps, eyes);
-  return { closedRuns, lostClaims, notices, questions, reconciledRuns };
+  const mails = await dueMails(shared.deps);
+  return { closedRuns, lostClaims, notices, questions, reconciledRuns, ...(mails.length === 0 ? {} : { mails }) };
 }
 
 async function loseClaims(shared: CallShared): Promise<number> {

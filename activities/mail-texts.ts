@@ -3,6 +3,7 @@
  * that does something by being opened. Every foreign word is escaped, and no line break reaches a header.
  */
 import type { ApprovalRequest } from '../governance/approval.ts';
+import { effectWords, stateWords } from '../governance/ask-words.ts';
 import { sha256Hex } from '../governance/digest.ts';
 import type { Json } from '../governance/json.ts';
 import { visible } from '../governance/visible.ts';
@@ -21,9 +22,19 @@ export interface InvitationMail {
   readonly person: string;
 }
 
+/** What became of an ask. */
+export interface CameOfIt {
+  readonly state: string;
+  readonly answers: readonly { readonly person: string; readonly decision: string }[];
+  /** The state of the call's effect; null: none. */
+  readonly effect: string | null;
+}
+
 /** What a mail about an ask is made from. */
 export interface AskMail {
   readonly request: ApprovalRequest;
+  readonly about: 'ask' | 'reminder' | 'outcome';
+  readonly came: CameOfIt;
   readonly to: readonly string[];
   /** Origin of the approval page; null: answered on the command line. */
   readonly page: string | null;
@@ -31,22 +42,46 @@ export interface AskMail {
   readonly fields: readonly (readonly [name: string, value: Json])[];
 }
 
-/** The mail about an ask. Its Message-ID is the request's; it answers its run's, so that mail programs thread them. */
+const ASK_TITLES = { ask: 'Approval needed', reminder: 'Still waiting', outcome: 'What came of it' } as const;
+
+/**
+ * A mail about an ask. The first one's Message-ID is the request's; later ones answer it, and all of them their run's, so
+ * that mail programs thread them.
+ */
 export function askMail(mail: AskMail): Mail {
-  const { request, page } = mail;
-  const { approvalId, tool, requester, tenant, expiresAt } = request;
-  const title = 'Approval needed';
-  const asks = `${visible(requester.agent)} asks in ${visible(tenant)}, on behalf of ${visible(requester.user)}, whether ${visible(tool)} may run.`;
-  const ends = `Without an answer by ${expiresAt} nothing happens.`;
+  const { request, page, about } = mail;
+  const { approvalId, tool, requester, tenant } = request;
+  const title = ASK_TITLES[about];
+  const asks = `${visible(requester.agent)} ${about === 'outcome' ? 'asked' : 'asks'} in ${visible(tenant)}, on behalf of ${visible(requester.user)}, whether ${visible(tool)} may run.`;
+  const ends = `Without an answer by ${request.expiresAt} nothing happens.`;
   const link = page === null ? null : `${page}/asks/${encodeURIComponent(approvalId)}`;
-  const how = `${link === null ? 'Read and answer it' : 'Or on the command line'}: actguard approve ${approvalId} (or: actguard reject ${approvalId})`;
+  const answer = `${link === null ? 'Read and answer it' : 'Or on the command line'}: actguard approve ${approvalId} (or: actguard reject ${approvalId})`;
+  const thread = [messageId(request.run), messageId(approvalId)];
   return {
     to: mail.to,
-    ...bodies(title, [asks, ends], mail.fields, link, how),
+    ...bodies(
+      title,
+      [asks, about === 'outcome' ? cameOfIt(mail.came) : ends],
+      mail.fields,
+      link,
+      about === 'outcome' ? `Look at the run: actguard show ${request.run}` : answer,
+    ),
     subject: subjectOf(`${title}: ${tool} in ${tenant}`),
-    messageId: messageId(approvalId),
-    inReplyTo: messageId(request.run),
+    messageId: messageId(about === 'ask' ? approvalId : `${approvalId}.${about}`),
+    inReplyTo: messageId(about === 'ask' ? request.run : approvalId),
+    references: about === 'ask' ? thread.slice(0, 1) : thread,
   };
+}
+
+/** Who answered what, and what happened then. */
+function cameOfIt({ state, answers, effect }: CameOfIt): string {
+  const words = { approve: 'approved', reject: 'rejected' } as { readonly [decision: string]: string };
+  const who = answers.map((a) => `${visible(a.person)} ${words[a.decision] ?? visible(a.decision)} it. `).join('');
+  const happened =
+    effectWords(effect) ?? (state === 'granted' ? 'It was not used: nothing happened.' : 'Nothing happened.');
+  // where people answered, their words say it
+  const said = answers.length > 0 && ['granted', 'consumed', 'rejected'].includes(state);
+  return `${who}${said ? '' : `${stateWords(state)}. `}${happened}`;
 }
 
 /** The mail that invites. */

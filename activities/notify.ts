@@ -3,10 +3,18 @@ import { type ApprovalContent, parseRequest } from '../governance/approval.ts';
 import { ActGuardError } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import type { Deps, Mail } from './deps.ts';
-import { askMail, runMail } from './mail-texts.ts';
+import { askMail, type CameOfIt, runMail } from './mail-texts.ts';
 import type { NotifyInput } from './types.ts';
 
-const TITLES = { ask: 'Approval needed', outcome: 'What came of it', budget: 'Budget' }; // prettier-ignore
+const TITLES = { ask: 'Approval needed', reminder: 'Still waiting', outcome: 'What came of it', budget: 'Budget' }; // prettier-ignore
+
+/** An ask as a mail about it needs it. */
+interface AskContext extends CameOfIt {
+  readonly request: string;
+  readonly content: ApprovalContent | null;
+  readonly mails: readonly string[];
+  readonly waiting: readonly string[];
+}
 
 /**
  * Sends one mail. What is not taken is kept as undelivered (`actguard doctor` counts them) and thrown, so that Temporal
@@ -16,7 +24,13 @@ export async function notify(deps: Deps, input: NotifyInput): Promise<void> {
   const { mailer } = deps;
   if (!mailer) return;
   const mail = scrubbed(deps, await mailOf(deps, input));
-  if (mail === null || mail.to.length === 0) return;
+  if (mail === null) return;
+  if (mail.to.length === 0) {
+    // nobody is to be told: what the janitor found is not due again
+    if (input.what === 'reminder' || (input.what === 'outcome' && input.approvalId !== null))
+      await note(deps, input, mail, null);
+    return;
+  }
   try {
     await mailer.send(mail);
   } catch (cause) {
@@ -31,14 +45,17 @@ async function mailOf(deps: Deps, input: NotifyInput): Promise<Mail | null> {
   if (input.approvalId === null) {
     return runMail(to, input.run, input.what, TITLES[input.what], deps.known.text(input.text));
   }
-  const [row] = await deps.db.query<{
-    a: { request: string; content: ApprovalContent | null; mails: string[] } | null;
-  }>('select actguard.mail_context($1) as a', [input.approvalId]);
+  const [row] = await deps.db.query<{ a: AskContext | null }>('select actguard.mail_context($1) as a', [
+    input.approvalId,
+  ]);
   const request = row?.a ? parseRequest(row.a.request) : null;
-  if (!row?.a || request?.kind !== 'ok' || input.what !== 'ask') return null;
+  if (!row?.a || request?.kind !== 'ok' || input.what === 'budget') return null;
+  const { mails, waiting } = row.a;
   return askMail({
     request: request.value,
-    to: [...new Set([...to, ...row.a.mails])],
+    about: input.what,
+    came: row.a,
+    to: [...new Set([...to, ...(input.what === 'reminder' ? waiting : mails)])],
     page: deps.passkeys?.origins[0] ?? null,
     fields: fieldsOf(deps, request.value.tool, deps.db.content.open('ask', request.value.tenant, row.a.content)),
   });

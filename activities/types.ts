@@ -273,7 +273,7 @@ export interface ExpireAskInput extends RunInput {
 export interface NotifyInput {
   readonly v: 1;
   readonly run: string;
-  readonly what: 'ask' | 'outcome' | 'budget';
+  readonly what: 'ask' | 'reminder' | 'outcome' | 'budget';
   readonly approvalId: string | null;
   readonly text: string;
 }

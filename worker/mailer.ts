@@ -24,8 +24,8 @@ export function smtpMailer(url: string): Mailer {
     disableUrlAccess: true,
   });
   return {
-    send: async ({ to, subject, text, html, messageId, inReplyTo }) => {
-      const thread = inReplyTo === undefined ? {} : { inReplyTo, references: [inReplyTo] };
+    send: async ({ to, subject, text, html, messageId, inReplyTo, references }) => {
+      const thread = inReplyTo === undefined ? {} : { inReplyTo, references: [...(references ?? [inReplyTo])] };
       const auto = { 'auto-submitted': 'auto-generated' }; // RFC 3834: nobody's absence note answers
       await transport.sendMail({ from, to: [...to], subject, text, html, messageId, ...thread, headers: auto });
     },

@@ -27,6 +27,12 @@ const { sweep } = proxyActivities<Pick<JanitorActivities, 'sweep'>>({
   retry: { maximumAttempts: 2 },
 });
 
+const mailing = proxyActivities<Pick<JanitorActivities, 'notify'>>({
+  startToCloseTimeout: SWEEP_TIMEOUT_MS,
+  scheduleToCloseTimeout: 2 * SWEEP_TIMEOUT_MS,
+  retry: { maximumAttempts: 1 },
+});
+
 // No round depends on the one before: it moves to new code by itself. (A server refuses the word from a worker without versions.)
 setWorkflowOptions(
   () => (workflowInfo().currentDeploymentVersion?.deploymentName ? { versioningBehavior: 'AUTO_UPGRADE' } : {}),
@@ -36,12 +42,14 @@ setWorkflowOptions(
 /** Looks for what nobody looks for, until it is cancelled. */
 export async function janitor(): Promise<never> {
   for (let round = 0; round < JANITOR_ROUNDS && !workflowInfo().continueAsNewSuggested; round += 1) {
-    const nothing: Pick<SweepResult, 'questions' | 'notices'> = { questions: [], notices: [] };
-    const { questions, notices } = await unlessFailed<typeof nothing>(look, nothing);
+    const nothing: Pick<SweepResult, 'questions' | 'notices' | 'mails'> = { questions: [], notices: [] };
+    const { questions, notices, mails = [] } = await unlessFailed<typeof nothing>(look, nothing);
     for (const text of notices) {
       const mail = { v: 1, run: '', what: 'budget', approvalId: null, text } as const;
       void notifications.notify(mail).catch(() => undefined);
     }
+    // one that is not taken is due again: the database knows
+    await Promise.all(mails.map((mail) => unlessFailed(() => mailing.notify(mail), undefined)));
     await Promise.all(questions.map((question) => unlessFailed(() => ask(question), null)));
     await sleep(JANITOR_EVERY_MS);
   }

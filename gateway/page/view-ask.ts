@@ -1,5 +1,6 @@
 /** One ask: what will happen, in plain words and exactly, checked here against what is signed; then yes or no. */
 import { type ApprovalRequest, approvalStatement, parseRequest } from '../../governance/approval.ts';
+import { stateWords } from '../../governance/ask-words.ts';
 import { canonicalize } from '../../governance/canonical.ts';
 import { contentProblem } from '../../governance/content.ts';
 import { span } from '../../governance/denial.ts';
@@ -8,7 +9,7 @@ import { APPROVAL_PAYLOAD_TYPE } from '../../governance/dsse.ts';
 import type { Json } from '../../governance/json.ts';
 import { type AskData, type Me, post } from './api.ts';
 import { type Child, announce, el, foreign, foreignBlock, terms, when } from './dom.ts';
-import { outcomeOf, stateWords } from './outcome.ts';
+import { outcomeOf } from './outcome.ts';
 import { sourcesOf } from './sources.ts';
 import { envelopeOf, sign } from './passkey.ts';
 import { storyOf } from './story.ts';

@@ -1,8 +1,8 @@
 /** The inbox and the history. */
 import { span } from '../../governance/denial.ts';
 import type { HistoryItem, InboxItem } from './api.ts';
+import { effectWords, stateWords } from '../../governance/ask-words.ts';
 import { el, foreign, when } from './dom.ts';
-import { effectWords, stateWords } from './outcome.ts';
 
 /** Asks that wait. */
 export function inboxView(asks: readonly InboxItem[]): HTMLElement {

@@ -1,26 +1,33 @@
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { recordAnswer } from '../../activities/approvals.ts';
 import type { Deps } from '../../activities/deps.ts';
+import { dueMails } from '../../activities/due-mails.ts';
 import { invitationMail } from '../../activities/mail-texts.ts';
 import { notify } from '../../activities/notify.ts';
 import { SecretSet } from '../../activities/scrub.ts';
+import { makeAnswer } from '../../client/approvals.ts';
+import { generateKey, type SigningKey } from '../../client/keys.ts';
 import { smtpMailer } from '../../worker/mailer.ts';
 import { listMails, startMail, type MailServer } from '../../worker/mail-server.ts';
 import { freePort } from '../../worker/ports.ts';
 import { undelivered } from '../../worker/undelivered.ts';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
 import { RP } from '../support/passkey.ts';
-import { ask, askInput, makeDeps, openRun, tool } from './fixture.ts';
+import { ask, askInput, makeDeps, openRun, person, tool } from './fixture.ts';
 
 let fresh: FreshDatabase;
 let inbox: MailServer;
 let folder: string;
+let bob: SigningKey;
+const root = generateKey('');
 const secret = 'sk-very-secret-0123456789';
 
 beforeAll(async () => {
   fresh = await freshDatabase();
+  bob = await person(makeDeps(fresh.db, [root.keyId]), root, 'bob', ['finance']);
   folder = mkdtempSync(join(tmpdir(), 'actguard-mails-'));
   inbox = await startMail({ directory: folder, port: 0 });
 });
@@ -108,6 +115,108 @@ test('P7 no header can be injected by names, tenants or roles', () => {
   });
   for (const header of [mail.subject, mail.messageId]) expect(header).not.toMatch(/[\r\n]/);
   expect(mail.messageId).toMatch(/^<[A-Za-z0-9._-]+@actguard\.invalid>$/);
+});
+
+describe('P4 later mails', () => {
+  const move = (approvalId: string, openedMin: number, leftMin: number) =>
+    fresh.db.query(
+      `update actguard.approvals set opened_at = clock_timestamp() - $2 * interval '1 min',
+         expires_at = clock_timestamp() + $3 * interval '1 min' where approval = $1`,
+      [approvalId, openedMin, leftMin],
+    );
+  const due = async (deps: Deps, approvalId: string) =>
+    (await dueMails(deps)).filter((mail) => mail.approvalId === approvalId);
+  const end = (approvalId: string, state: string) =>
+    fresh.db.query('update actguard.approvals set state = $2, ended_at = clock_timestamp() where approval = $1', [
+      approvalId,
+      state,
+    ]);
+
+  test('P4 an ask is recalled once, when a quarter of its time is left, in its thread and without arguments', async () => {
+    const deps = worker(inbox.url);
+    const [early, late, short, over] = [await newAsk(), await newAsk(), await newAsk(), await newAsk()];
+    await move(early.approvalId, 44, 16);
+    await move(late.approvalId, 46, 14);
+    await move(short.approvalId, 14, 5); // of 19 minutes: the first mail is reminder enough
+    await move(over.approvalId, 60, -1);
+    const found = await dueMails(deps);
+    expect(found.map((m) => [m.what, m.approvalId])).toEqual([['reminder', late.approvalId]]);
+    expect(await dueMails(deps)).toEqual([]); // whoever got it sends it
+    expect(await dueMails({ ...deps, mailer: null })).toEqual([]);
+    for (const mail of found) await notify(deps, mail);
+    const mail = raw().replaceAll(/\r\n[ \t]/g, ' ');
+    expect(mail).toContain(`Message-ID: <${late.approvalId}.reminder@actguard.invalid>`);
+    expect(mail).toContain(`In-Reply-To: <${late.approvalId}@actguard.invalid>`);
+    expect(mail).toContain(`References: <${late.run}@actguard.invalid> <${late.approvalId}@actguard.invalid>`);
+    expect(mail).toContain('Still waiting');
+    for (const word of ['41200', '1042']) expect(mail).not.toContain(word);
+    await fresh.db.query(`update actguard.mails set last_at = last_at - interval '1 hour'`);
+    expect(await dueMails(deps)).toEqual([]);
+  });
+
+  test.each<[string, string, string | null, RegExp]>([
+    ['rejected', 'bob', null, /bob rejected it\. Nothing happened\./],
+    ['expired', '', null, /Expired without an answer\. Nothing happened\./],
+    ['withdrawn', '', null, /the run has ended or asks no more\. Nothing happened\./],
+    ['consumed', 'bob', 'succeeded', /bob approved it\. It was done, once\./],
+    ['consumed', 'bob', 'unknown', /whether it happened is not known yet/],
+    ['granted', 'bob', 'closed', /bob approved it\. It was not used: nothing happened\./],
+  ])('P4 what came of an ask is mailed once: %s, by `%s`, %s', async (state, who, effect, words) => {
+    const deps = worker(inbox.url);
+    const request = await newAsk();
+    const { approvalId, run } = request;
+    expect(await due(deps, approvalId)).toEqual([]);
+    if (who !== '') {
+      const { envelope } = makeAnswer(request, state === 'rejected' ? 'reject' : 'approve', bob, Date.now());
+      await recordAnswer(makeDeps(fresh.db, [root.keyId]), { v: 1, run, entries: [], approvalId, envelope });
+    }
+    if (state !== 'rejected' && state !== 'granted') await end(approvalId, state);
+    if (state === 'consumed') {
+      expect(await due(deps, approvalId)).toEqual([]); // nothing came of it yet
+      await fresh.db.query(
+        `insert into actguard.calls (run, call, seq, tenant, tool, effect, args_digest, state, approval, token, lease_until,
+           settles_within_ms, reserved, claimed_at, last_claim_at)
+         values ($1, 'c1', 1, 'acme', 'payments.refund', 'write', 'x', $2, $3, 't', clock_timestamp(), 0, '{}',
+           clock_timestamp(), clock_timestamp())`,
+        [run, effect, approvalId],
+      );
+    }
+    if (effect === 'closed') {
+      expect(await due(deps, approvalId)).toEqual([]);
+      await fresh.db.query(`update actguard.runs set status = 'answered' where run = $1`, [run]);
+    }
+    const found = await due(deps, approvalId);
+    expect(found.map((m) => m.what)).toEqual(['outcome']);
+    for (const mail of found) await notify(deps, mail);
+    const [last] = (await listMails(folder)).slice(-1);
+    expect(last?.subject).toContain('What came of it: payments.refund in acme');
+    expect(last?.text).toMatch(words);
+    expect(last?.text).not.toContain('41200');
+    expect(last?.text).not.toContain('actguard approve');
+    expect(raw()).toContain(`In-Reply-To: <${approvalId}@actguard.invalid>`);
+    expect(await due(deps, approvalId)).toEqual([]);
+  });
+
+  test('P7 one that is not taken is due again after a while, for a day; doctor sees it', async () => {
+    const request = await newAsk();
+    await end(request.approvalId, 'expired');
+    const failing = worker(`smtp://127.0.0.1:${await freePort()}`);
+    const [mail] = await due(failing, request.approvalId);
+    if (!mail) throw new Error('nothing is due');
+    const age = (what: string) =>
+      fresh.db.query(`update actguard.mails set ${what} where message_id like $1`, [`<${request.approvalId}%`]);
+    expect(await undelivered(fresh.url)).toBeNull(); // claimed, not failed
+    await age(`last_at = last_at - interval '61 s'`); // whoever claimed it died
+    expect(await due(failing, request.approvalId)).toEqual([mail]);
+    await expect(notify(failing, mail)).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
+    expect(await undelivered(fresh.url)).toContain('1 mails were not taken');
+    expect(await due(failing, request.approvalId)).toEqual([]);
+    await age(`last_at = last_at - interval '3 min'`);
+    expect(await due(failing, request.approvalId)).toEqual([mail]);
+    await age(`last_at = last_at - interval '1 h', first_at = first_at - interval '25 h'`);
+    expect(await due(failing, request.approvalId)).toEqual([]);
+    await age('error = null');
+  });
 });
 
 test('P7 an outage is thrown for a retry, kept without secrets, seen by doctor, and over once the mail was taken', async () => {

@@ -37,6 +37,8 @@ export interface PlatformOptions {
   readonly sealing?: WorkerOptions['sealing'];
   /** File of the payload keys, for worker and client. */
   readonly payloadKeys?: string;
+  /** Default: no mail is sent. */
+  readonly smtpUrl?: string;
   readonly config?: {
     readonly approvals?: ConfigOptions['approvals'];
     readonly budgets?: ConfigOptions['budgets'];

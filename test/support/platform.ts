@@ -44,10 +44,7 @@ export interface PlatformOptions {
     readonly budgets?: ConfigOptions['budgets'];
     readonly budgetWait?: ConfigOptions['budgetWait'];
     readonly secrets?: ConfigOptions['secrets'];
-    readonly approvals?: ConfigOptions['approvals'];
   };
-  /** Default: no mail is sent. */
-  readonly smtpUrl?: string;
 }
 
 let bundle: ReturnType<typeof makeBundle> | undefined;

@@ -29,7 +29,7 @@ import { rememberTenant } from './data-converter.ts';
 import { AgentTools, DESCRIBE_WITHIN_MS, type KnownTools } from './agent-tools.ts';
 import { BudgetGuard, type BudgetGuardOptions } from './budget-guard.ts';
 import { parseMaxima } from './model-request.ts';
-import { runRequest, type StartOptions } from './requests.ts';
+import { localIdentity, runRequest, type StartOptions } from './requests.ts';
 import { Run } from './run.ts';
 import type { SigningKey } from './keys.ts';
 import { readToken, signOpening } from './tokens.ts';
@@ -179,12 +179,17 @@ export class ActGuard {
     });
   }
 
+  /** Who opens runs here: `key:…` of a token, or a local identity, `local:<user of the machine>`. */
+  get caller(): string {
+    return this.#caller ? `key:${this.#caller.keyId.slice(0, 16)}` : localIdentity();
+  }
+
   /** The request in the caller's name, where there is a token. */
   #signed(request: AgentRunInput): AgentRunInput {
     if (!this.#caller) return request;
     return {
       ...request,
-      openedBy: `key:${this.#caller.keyId.slice(0, 16)}`,
+      openedBy: this.caller,
       opening: signOpening(this.#caller, request),
     };
   }

@@ -48,6 +48,7 @@ export function register(program: Command, doors: Io): void {
           ...(flags.deadline === undefined ? {} : { deadline: flags.deadline }),
         });
         doors.line(`run        ${run.id}`);
+        doors.line(`caller     ${visible(actguard.caller)}, on behalf of ${visible(flags.user)}`);
         if (run.url) doors.line(`watch      ${run.url}`);
         if (flags.detach) return doors.json({ run: run.id, url: run.url });
         const result = await follow(run, doors);

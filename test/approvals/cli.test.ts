@@ -10,10 +10,14 @@ import { readApproval } from '../../client/approvals.ts';
 import * as approvals from '../../client/cli/approvals.ts';
 import * as approve from '../../client/cli/approve.ts';
 import * as approver from '../../client/cli/approver.ts';
-import type { Doors } from '../../client/cli/doors.ts';
+import type { Io } from '../../client/cli/io.ts';
 import * as keys from '../../client/cli/keys.ts';
+import * as token from '../../client/cli/token.ts';
 import { showApproval, visible } from '../../client/cli/show-approval.ts';
 import { readKeyHead } from '../../client/keys.ts';
+import { readToken } from '../../client/tokens.ts';
+import { watchApprovals } from '../../client/watch-approvals.ts';
+import type { ApprovalRequest } from '../../governance/approval.ts';
 import type { Deps } from '../../activities/deps.ts';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
 import { ask, askInput, makeDeps, openRun, stateOf } from './fixture.ts';
@@ -38,7 +42,7 @@ afterAll(async () => {
 /** The commands, with the run's workflow replaced by the activity that it calls. */
 function run(...args: string[]): Promise<unknown> {
   lines.length = 0;
-  const doors: Doors = {
+  const doors = {
     actguard: () => Promise.reject(new Error('not used here')),
     connect: () =>
       Promise.resolve({
@@ -53,9 +57,10 @@ function run(...args: string[]): Promise<unknown> {
     json: () => undefined,
     passphrase: () => Promise.resolve('correct horse'),
     confirm: () => Promise.resolve(true),
-  };
+    progress: () => undefined,
+  } satisfies Partial<Io> as unknown as Io;
   const program = new Command().exitOverride();
-  for (const command of [approvals, approve, approver, keys]) command.register(program, doors);
+  for (const command of [approvals, approve, approver, keys, token]) command.register(program, doors);
   return program.parseAsync(args, { from: 'user' });
 }
 
@@ -115,6 +120,72 @@ test('P4 content that is not what was asked for is neither shown nor signed', as
   await expect(run('approve', request.approvalId)).rejects.toMatchObject({ code: 'APPROVAL_INVALID' });
   expect(lines).toEqual([]);
   expect(await stateOf(fresh.db, request.approvalId)).toBe('open');
+});
+
+test('P4 --watch tells of asks that are open, that come and that end, each once, until it is stopped', async () => {
+  const watched = 'globex';
+  const newAsk = async () => ask(deps, askInput(await openRun(fresh.db, watched), 'c1', undefined, watched));
+  const [first, foreign] = [await newAsk(), await ask(deps, askInput(await openRun(fresh.db)))];
+  const stop = new AbortController();
+  const seen: string[] = [];
+  let second: ApprovalRequest | undefined;
+  let away = 3; // looks at which the database is away
+  const db: typeof fresh.db = {
+    ...fresh.db,
+    query: (text, values) =>
+      seen.length > 0 && away-- > 0 ? Promise.reject(new Error('away')) : fresh.db.query(text, values),
+  };
+  for await (const { approvalId, change } of watchApprovals(
+    db,
+    { tenant: watched },
+    { signal: stop.signal, everyMs: 5 },
+  )) {
+    seen.push(`${change} ${approvalId}`);
+    if (seen.length === 1) second = await newAsk();
+    if (seen.length === 2) await run('reject', first.approvalId, '--yes');
+    if (seen.length === 3) stop.abort();
+  }
+  expect(seen).toEqual([`new ${first.approvalId}`, `new ${second?.approvalId}`, `ended ${first.approvalId}`]);
+  expect(seen.join()).not.toContain(foreign.approvalId);
+  const watching = run('approvals', '--watch', '--tenant', watched);
+  while (lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  process.emit('SIGTERM');
+  await watching;
+  expect(lines).toHaveLength(1);
+  expect(lines[0]).toContain(`${second?.approvalId}  open  globex  Refund 41200 cents for order 1042`);
+});
+
+test('a token is made once, listed by its fingerprint, signs openings until it is revoked, and stands nowhere', async () => {
+  await run('token', 'list', '--tenant', 'acme');
+  expect(lines.join()).toContain('no tokens yet');
+  await run('token', 'create', '--tenant', 'acme', '--caller', 'support-desk', '--acts-for-users', '--expires', '1h');
+  const [made = '', about] = lines;
+  expect(made).toMatch(/^agt_/);
+  expect(about).toContain('not shown again');
+  const { keyId } = readToken(made);
+  await run('token', 'list', '--tenant', 'acme');
+  expect(lines).toEqual([`${keyId.slice(0, 16)}  support-desk  acme  for users`]);
+  await run('token', 'list', '--tenant', 'globex');
+  expect(lines.join()).toContain('no tokens yet');
+  const [rows] = await fresh.db.query<{ n: number }>(
+    `select count(*)::int as n from actguard.keys k where k::text like '%' || $1 || '%'`,
+    [made.slice(4)],
+  );
+  expect(rows?.n).toBe(0);
+  for (const wrong of [keyId.slice(0, 7), '0'.repeat(16), ''])
+    await expect(run('token', 'revoke', wrong, '--tenant', 'acme')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  await expect(run('token', 'revoke', keyId.slice(0, 16), '--tenant', 'globex')).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
+  await expect(run('token', 'create', '--tenant', 'acme', '--caller', 'x y')).rejects.toMatchObject({
+    code: 'ARGUMENTS_INVALID',
+  });
+  await run('token', 'revoke', keyId.slice(0, 16).toUpperCase(), '--tenant', 'acme');
+  expect(lines).toEqual([`revoked ${keyId.slice(0, 16)} of support-desk`]);
+  await run('token', 'revoke', keyId, '--tenant', 'acme');
+  expect(lines.join()).toContain('was revoked before');
+  await run('token', 'list', '--tenant', 'acme');
+  expect(lines.join()).toContain('revoked');
 });
 
 test('P4 hidden, reordering and look-alike characters are shown escaped, plain text as it is', async () => {

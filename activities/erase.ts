@@ -69,9 +69,11 @@ export async function eraseContent(
       nonce: command.nonce,
       reason: escapeHidden(command.reason),
       envelopeSha256: digestOf(envelope),
+      // in the entry itself: what excuses an erasure is neither erased nor lost with a tenant's key
+      envelope,
+      ...(keyRow === null ? {} : { enrolment: { envelope: keyRow.envelope, chain: keyRow.chain } }),
       ...(key.dev ? { dev: true } : {}),
     },
-    content: { envelope },
   });
   const [used] = await deps.db.query<{ r: Answer }>('select actguard.erase_content($1::jsonb) as r', [
     pgJson({

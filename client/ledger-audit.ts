@@ -8,7 +8,9 @@ import type { ContentDatabase } from '../activities/deps.ts';
 import { verifySignature } from '../activities/signatures.ts';
 import { openCheckpoint } from '../governance/checkpoint.ts';
 import { checkCompleteness } from '../governance/completeness.ts';
+import { rootOfKey } from '../governance/bundle.ts';
 import { checkErasures } from '../governance/erasure.ts';
+import { type CommandTrust, erasureRecordProblem } from '../governance/erasure-record.ts';
 import type { JsonObject } from '../governance/json.ts';
 import { checkContent } from '../governance/ledger-export.ts';
 import { checkBudgets } from '../governance/ledger-budget.ts';
@@ -26,6 +28,8 @@ const LOOK_EVERY_MS = 200;
 export interface AuditEvidence {
   readonly keys: readonly NoteKey[];
   readonly witness: NoteKey | null;
+  /** Whose commands to erase count. */
+  readonly commands: CommandTrust;
   /** What the sealer's workflow remembers; null: it was not asked or never sealed. */
   readonly tripwire: SealedHead | null;
   /** Reads a run's workflow history; null: it is gone. Absent: histories are not compared. */
@@ -63,7 +67,7 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
   const roots = new Map(checkpoints.map((c) => [c.size, c.root]));
   const { tripwire } = evidence;
   const completeness = checkCompleteness({ keepCalls: true });
-  const erasures = checkErasures();
+  const erasures = checkErasures((entry) => erasureRecordProblem(entry, evidence.commands, rootOfKey));
   const budgets = checkBudgets();
   let peaks: Peaks = NO_PEAKS;
   let unreadable = 0;
@@ -107,7 +111,9 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     );
   }
   const erased = erasures.end();
-  for (const place of erased.unrecorded) absent(`${place}: its content was erased without a record`);
+  erased.unrecorded.forEach(absent);
+  if (waiting)
+    absent(`${since.count} entries wait to be sealed, and nothing has sealed the oldest: is a sealer running?`);
   for (const hidden of await hiddenEntries(db)) absent(`${hidden} is kept and was never sealed`);
   const told = completeness.end({ waiting });
   told.missing.forEach(absent);

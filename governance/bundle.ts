@@ -90,7 +90,7 @@ export function verifyBundle(
     const problem = lacks ? null : contentProblem(request, bundle.content as ApprovalContent);
     if (problem !== null) return refuse(problem);
     if (bundle.answers.length === 0) return refuse('nobody answered');
-    const ends = bundle.answers.map((answer) => rootOf(answer.key));
+    const ends = bundle.answers.map((answer) => rootOfKey(answer.key));
     const answers = bundle.answers.map((answer, i) => {
       const nowMs = Date.parse(answer.answeredAt);
       if (nowMs >= Date.parse(request.expiresAt)) return refuse('an answer came after the request had expired');
@@ -192,8 +192,8 @@ function enrolmentIn(envelope: Json): Enrolment | null {
   return enrolment.kind === 'ok' ? enrolment.value : null;
 }
 
-/** The fingerprint at the end of a chain. */
-function rootOf(key: BundledAnswer['key']): string {
+/** The fingerprint at the end of a key's chain; ends the enclosing `parsing` where that cannot be read. */
+export function rootOfKey(key: Pick<BundledAnswer['key'], 'envelope' | 'chain'>): string {
   const chain = listOf(key.chain, 'the chain', MAX_CHAIN_LINKS, (item) => item as Json);
   const last = enrolmentIn(chain.at(-1) ?? key.envelope);
   return last === null ? refuse('an enrolment is damaged') : idOf(last.signer);

@@ -8,7 +8,9 @@ import { openCheckpoint } from './checkpoint.ts';
 import { APPROVAL_PAYLOAD_TYPE, parseEnvelope } from './dsse.ts';
 import type { Trust } from './enrolment.ts';
 import { parseStatement } from './approval.ts';
+import { rootOfKey } from './bundle.ts';
 import { checkErasures } from './erasure.ts';
+import { erasureRecordProblem } from './erasure-record.ts';
 import type { Json, JsonObject } from './json.ts';
 import { checkContent, leafBytes } from './ledger-export.ts';
 import { type Evidence, countKey, placeOf } from './ledger-verify.ts';
@@ -87,7 +89,7 @@ export function parseCallProof(value: unknown): Parsed<CallProof> {
 export function verifyCallProof(proof: CallProof, evidence: Evidence, trust: Omit<Trust, 'nowMs'> | null): CallVerdict {
   const problems: string[] = [];
   const entries: { readonly entry: JsonObject; readonly data: JsonObject; readonly content: JsonObject | null }[] = [];
-  const erasures = checkErasures();
+  const erasures = checkErasures((entry) => erasureRecordProblem(entry, evidence.commands, rootOfKey));
   const unreadable = new Map<string, number>();
   for (const [i, proven] of proof.entries.entries()) {
     const opened = openEntry(proven, evidence);

@@ -65,7 +65,7 @@ export const ENTRY_SAYS: { readonly [K in EntryKind]: Said } = {
   'credential.used': { says: 'secrets went along with requests of an attempt', run: 'maybe', call: 'maybe', data: { uses: 'list' } },
   'ledger.broken': { says: 'the database is not what was sealed: everything is frozen', run: 'never', data: { trouble: 'text', reason: 'text' } },
   'ledger.recovered': { says: 'a root said that the ledger goes on from there', run: 'never', data: { trouble: 'text', reason: 'text', key: 'hash', nonce: 'text', statedReason: 'text', envelopeSha256: 'hash' } },
-  'ledger.erased': { says: 'content was erased: whose, by whom, why', run: 'maybe', call: 'maybe', data: { ...SIGNED, target: 'text', reason: 'text' } },
+  'ledger.erased': { says: 'content was erased: whose, by whom, why', run: 'maybe', call: 'maybe', data: { ...SIGNED, target: 'text', reason: 'text', envelope: 'object', enrolment: 'object' } },
   'codec.decoded': { says: "encrypted payloads were decoded for Temporal's Web UI", run: 'never', data: { payloads: 'number', keys: 'list', namespace: 'text' } },
   'codec.destroyed': { says: "a tenant's keys were destroyed: what they sealed is unreadable for ever", run: 'never', data: { keys: 'list', reason: 'text', by: 'text' } },
   'policy.pushed': { says: 'a policy set is in the database', run: 'never', data: { policy: 'text', source: 'text', files: 'list' } },

@@ -47,7 +47,7 @@ export function parseErasure(text: unknown): Parsed<Erasure> {
 export interface ErasureCheck {
   /** One more entry, in the ledger's order; `erased`: content that it commits to is not there. `place` names it. */
   entry(entry: JsonObject, erased: boolean, place: string): void;
-  /** `recorded`: entries erased on record; `unrecorded`: places of the others, at most MAX_NAMED. */
+  /** `recorded`: entries erased on record; `unrecorded`: what is wrong with the others and with records, at most MAX_NAMED. */
   end(): { readonly recorded: number; readonly unrecorded: readonly string[] };
 }
 
@@ -59,9 +59,14 @@ interface Gone {
 
 const MAX_NAMED = 50;
 
-/** Begins. Memory grows with what is erased and not yet accounted for. */
-export function checkErasures(): ErasureCheck {
+/**
+ * Begins. Memory grows with what is erased and not yet accounted for.
+ *
+ * @param problemOf what is wrong with a record; null: it counts (erasure-record.ts)
+ */
+export function checkErasures(problemOf: (entry: JsonObject) => string | null): ErasureCheck {
   const gone = new Map<string, Gone>();
+  const forged: string[] = [];
   let recorded = 0;
   const account = (run: string, of: Gone, covers: (call: string | null) => boolean): void => {
     const left = of.entries.filter(({ call }) => !covers(call));
@@ -81,6 +86,8 @@ export function checkErasures(): ErasureCheck {
         of.entries.push({ call: textOr(entry['call']), place });
       }
       if (entry['kind'] !== 'ledger.erased') return;
+      const problem = problemOf(entry);
+      if (problem !== null) return void forged.push(`${place}: it says that content was erased, but ${problem}`);
       const parsed = parseErasure(data['target']);
       if (parsed.kind === 'invalid') return;
       const erasure = parsed.value;
@@ -91,8 +98,10 @@ export function checkErasures(): ErasureCheck {
       }
     },
     end() {
-      const unrecorded = [...gone.values()].flatMap((of) => of.entries.map(({ place }) => place));
-      return { recorded, unrecorded: unrecorded.slice(0, MAX_NAMED) };
+      const unrecorded = [...gone.values()].flatMap((of) =>
+        of.entries.map(({ place }) => `${place}: its content was erased without a record`),
+      );
+      return { recorded, unrecorded: [...forged, ...unrecorded].slice(0, MAX_NAMED) };
     },
   };
 }

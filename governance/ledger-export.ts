@@ -88,7 +88,8 @@ export type ContentVerdict = 'whole' | 'erased' | { readonly changed: string } |
  */
 export function checkContent(entry: JsonObject, content: JsonObject | null): ContentVerdict {
   const data = (entry['data'] ?? {}) as JsonObject;
-  const keepsEnvelope = !String(entry['kind']).endsWith('.invalid'); // what does not count is not kept, only its digest is
+  // what does not count is not kept, only its digest is; an erasure's command stands in the entry itself
+  const keepsEnvelope = !String(entry['kind']).endsWith('.invalid') && data['envelope'] === undefined;
   const gone = goneKey(content);
   let erased = false;
   for (const [field, expected] of Object.entries(data)) {

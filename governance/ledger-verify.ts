@@ -4,7 +4,9 @@
  */
 import { type OpenedCheckpoint, openCheckpoint } from './checkpoint.ts';
 import { checkCompleteness } from './completeness.ts';
+import { rootOfKey } from './bundle.ts';
 import { checkErasures } from './erasure.ts';
+import { type CommandTrust, erasureRecordProblem } from './erasure-record.ts';
 import type { JsonObject } from './json.ts';
 import { checkBudgets } from './ledger-budget.ts';
 import { type ExportHead, checkContent, leafBytes, parseExportLeaf } from './ledger-export.ts';
@@ -22,6 +24,8 @@ export interface Evidence {
   /** The witness has to have seen the file's checkpoint at or after this, seconds since the epoch. */
   readonly notBeforeSeconds?: number;
   readonly verify: VerifyBytes;
+  /** Whose commands to erase count. */
+  readonly commands: CommandTrust;
 }
 
 /** How fresh the file is known to be. */
@@ -79,7 +83,7 @@ export function checkExport(head: ExportHead, evidence: Evidence): ExportCheck {
   let peaks: Peaks = NO_PEAKS;
   let entries = 0;
   const completeness = checkCompleteness();
-  const erasures = checkErasures();
+  const erasures = checkErasures((entry) => erasureRecordProblem(entry, evidence.commands, rootOfKey));
   const unreadable = new Map<string, number>();
   const budgets = checkBudgets();
   let broken = false; // after a place that is not in order nothing can be said about the next one
@@ -128,11 +132,7 @@ export function checkExport(head: ExportHead, evidence: Evidence): ExportCheck {
       const freshness = freshnessOf(evidence, signed, kept?.size ?? null, say);
       const integrity = problems.length === 0 ? 'valid' : 'invalid';
       const { recorded, unrecorded } = erasures.end();
-      const missing = [
-        ...completeness.end().missing,
-        ...budgets.end(),
-        ...unrecorded.map((place) => `${place}: its content was erased without a record`),
-      ].slice(0, MAX_NAMED);
+      const missing = [...completeness.end().missing, ...budgets.end(), ...unrecorded].slice(0, MAX_NAMED);
       const complete = missing.length === 0 ? 'complete' : 'incomplete';
       const counts = { size: peaks.size, entries, erased: recorded, unreadable: Object.fromEntries(unreadable) };
       return { integrity, problems, origin, ...counts, completeness: complete, missing, freshness };

@@ -1,5 +1,6 @@
 /** `actguard ledger audit`: integrity and completeness of the live ledger. Exits 0 both hold, 1 could not check, 2 one does not. */
 import type { Command } from 'commander';
+import { signatureChecks } from '../../activities/signatures.ts';
 import { readHistory } from '../../activities/history.ts';
 import { sealerIdOf, TASK_QUEUE } from '../../workflows/ids.ts';
 import { sealedQuery } from '../../workflows/messages.ts';
@@ -18,6 +19,7 @@ const SEALED_WITHIN_MS = 10_000;
 interface Flags {
   readonly key: readonly string[];
   readonly witness?: string;
+  readonly root: readonly string[];
   readonly histories?: boolean;
 }
 
@@ -29,6 +31,12 @@ export function registerAudit(ledger: Command, io: Io): void {
     .description('check the live ledger: is it what was signed, and is anything missing')
     .option('--key <key>', "the log's public key; default: the dev stack's", collect, [])
     .option('--witness <key>', 'a witness whose signature the ledger has to carry')
+    .option(
+      '--root <fingerprint>',
+      "an administrator's root: whose commands to erase count; may be given again",
+      collect,
+      [],
+    )
     .option('--histories', 'compare every workflow history that Temporal still has, also those compared before')
     .action((flags: Flags) =>
       withActguard(io, async (actguard) => {
@@ -39,6 +47,7 @@ export function registerAudit(ledger: Command, io: Io): void {
         const verdict = await auditLedger(actguard.db, {
           keys: keys.map((text) => keyOf('--key', text, 'log')),
           witness: flags.witness === undefined ? null : keyOf('--witness', flags.witness, 'witness'),
+          commands: { roots: flags.root.length > 0 ? flags.root : null, checks: signatureChecks },
           tripwire: sealer?.last ?? null,
           history: (workflowId, run) => readHistory(actguard.client, workflowId, run),
           waitMs: SEALED_WITHIN_MS,

@@ -35,7 +35,12 @@ export function registerVerify(ledger: Command, io: Io): void {
     .option('--witness <key>', 'a witness whose signature the checkpoint has to carry')
     .option('--checkpoint <file>', 'a checkpoint kept from another time: the file has to hold all that it was over')
     .option('--not-before <time>', 'the witness has to have seen it at or after this (ISO 8601)')
-    .option('--root <fingerprint>', "an administrator's root: whose approvals count; may be given again", collect, [])
+    .option(
+      '--root <fingerprint>',
+      "an administrator's root: whose approvals and commands count; may be given again",
+      collect,
+      [],
+    )
     .option('--dev', 'approvals by keys of a dev stack count')
     .action((file: string, flags: Flags) => verify(file, flags, io));
 }
@@ -52,6 +57,7 @@ async function verify(file: string, flags: Flags, io: Io): Promise<void> {
     checkpoint: flags.checkpoint === undefined ? null : noteOf(flags.checkpoint),
     ...(flags.notBefore === undefined ? {} : { notBeforeSeconds: timeOf(flags.notBefore) }),
     verify: verifySignature,
+    commands: { roots: flags.root.length > 0 ? flags.root : null, checks: signatureChecks },
   };
   const proof = await readCallProof(file);
   if (proof !== null) {

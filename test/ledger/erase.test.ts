@@ -16,16 +16,23 @@ import { verifyExport } from '../../client/ledger-verify.ts';
 import { defineTool } from '../../define/index.ts';
 import { verifyCallProof } from '../../governance/call-proof.ts';
 import { type Erasure, checkErasures, erasureTarget, parseErasure } from '../../governance/erasure.ts';
-import type { Json } from '../../governance/json.ts';
+import { digestOf } from '../../governance/digest.ts';
+import type { Json, JsonObject } from '../../governance/json.ts';
 import type { Evidence } from '../../governance/ledger-verify.ts';
 import { person } from '../approvals/fixture.ts';
 import { type TestRun, desk } from '../support/calls.ts';
 import { misfits } from '../support/entry-schema.ts';
-import { LOG, sealAll, sealDeps } from '../support/ledger.ts';
+import { COMMANDS, appendEntries, LOG, sealAll, sealDeps } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 
 const log = noteKey(LOG);
-const evidence: Evidence = { keys: [log.key], witness: null, checkpoint: null, verify: verifySignature };
+const evidence: Evidence = {
+  keys: [log.key],
+  witness: null,
+  checkpoint: null,
+  verify: verifySignature,
+  commands: COMMANDS,
+};
 const SECRET = 'Marigold Lane 7';
 const keep = defineTool({
   name: 'notes.keep',
@@ -85,6 +92,7 @@ async function audit() {
     keys: [log.key],
     witness: null,
     tripwire: null,
+    commands: COMMANDS,
   });
   return { integrity, completeness, problems, missing, erased };
 }
@@ -229,6 +237,67 @@ test('P6: content erased without a record, or after one, is named by audit and b
   expect(await audit()).toMatchObject({ completeness: 'complete', missing: [] });
 });
 
+test('P6: a record that somebody with the database wrote excuses nothing; its signed twin does', async () => {
+  const run = await runOf('frank', 'of frank');
+  await close(run, 1);
+  await at
+    .db()
+    .query(`delete from actguard.entry_contents c using actguard.entries e where e.id = c.entry_id and e.run = $1`, [
+      run.run,
+    ]);
+  const mallory = generateKey('mallory');
+  const erasure: Erasure = { scope: 'run', run: run.run };
+  const target = erasureTarget(erasure);
+  // a true command with its true enrolment, for another run: taken from a record that stands in the ledger
+  const other = await runOf('grace', 'of grace');
+  await close(other, 1);
+  expect(await erase(envelopeOf({ scope: 'run', run: other.run }))).toMatchObject({ kind: 'erased' });
+  const [row] = await at
+    .db()
+    .query<{ body: string }>(
+      `select convert_from(body, 'UTF8') as body from actguard.entries where kind = 'ledger.erased' and run = $1`,
+      [other.run],
+    );
+  const { data } = JSON.parse(row?.body ?? '') as { data: JsonObject };
+  const signed = (envelope: Json): JsonObject => ({ ...data, target, envelope, envelopeSha256: digestOf(envelope) });
+  const forged: JsonObject[] = [
+    { target },
+    { ...data, target },
+    { ...signed(envelopeOf(erasure)), envelopeSha256: 'f'.repeat(64) },
+    signed(envelopeOf(erasure, mallory)),
+    signed(envelopeOf(erasure, operator, 'globex')),
+    signed(envelopeOf(erasure, operator, 'acme', 'thaw')),
+    signed(envelopeOf(erasure)), // its nonce is another one than the record names
+    { ...signed(envelopeOf(erasure)), enrolment: null },
+  ];
+  for (const [i, said] of forged.entries())
+    await appendEntries(at.db(), 1, 900 + i, { kind: 'ledger.erased', run: run.run, atMs: Date.now(), data: said });
+  const says = (of: { readonly missing: readonly string[] }) => of.missing.filter((m) => m.includes('it says that'));
+  const found = await audit();
+  expect(found).toMatchObject({ integrity: 'valid', completeness: 'incomplete' });
+  expect(says(found)).toHaveLength(forged.length);
+  expect(found.missing.join()).toContain('without a record');
+  expect(says(await verified())).toHaveLength(forged.length);
+  expect(verifyCallProof(await proveCall(at.db(), run.run, 'c1'), evidence, null).erasedWithoutRecord).not.toEqual([]);
+  // whose root is not the one that is trusted
+  const elsewhere = { ...evidence, commands: { ...COMMANDS, roots: ['0'.repeat(64)] } };
+  const file = join(folder, 'elsewhere.jsonl');
+  writeFileSync(file, (await verified()).text);
+  expect(says(await verifyExport(file, elsewhere)).length).toBeGreaterThan(forged.length);
+});
+
+test('P6: a ledger that nothing seals is not complete', async () => {
+  await appendEntries(at.db(), 1, 990);
+  const { completeness, missing, waiting } = await auditLedger(at.db(), {
+    keys: [log.key],
+    witness: null,
+    commands: COMMANDS,
+    tripwire: null,
+  });
+  expect({ completeness, waiting }).toEqual({ completeness: 'incomplete', waiting: 1 });
+  expect(missing.join()).toContain('is a sealer running');
+});
+
 test('P6: a record covers what stands before it, in its tenant, and nothing else', () => {
   const entry = (tenant: string, run: string, call: string, user: string) => ({
     tenant,
@@ -239,14 +308,14 @@ test('P6: a record covers what stands before it, in its tenant, and nothing else
   });
   const erased = (tenant: string, target: string) => ({ tenant, kind: 'ledger.erased', data: { target } });
   const unrecorded = (...records: { tenant: string; kind: string; data: { target: string } }[]) => {
-    const check = checkErasures();
+    const check = checkErasures(() => null);
     check.entry(entry('acme', 'r1', 'c1', 'alice'), true, 'r1/c1');
     check.entry(entry('acme', 'r1', 'c2', 'alice'), true, 'r1/c2');
     check.entry(entry('acme', 'r2', 'c1', 'bob'), true, 'r2/c1');
     check.entry(entry('acme', 'r3', 'c1', 'carol'), false, 'whole');
     for (const one of records) check.entry(one, false, 'record');
     check.entry(entry('acme', 'r1', 'c1', 'alice'), true, 'late');
-    return check.end().unrecorded;
+    return check.end().unrecorded.map((text) => text.split(': ')[0]);
   };
   expect(unrecorded()).toEqual(['r1/c1', 'r1/c2', 'late', 'r2/c1']);
   expect(unrecorded(erased('acme', 'erase:call:r1/c1'))).toEqual(['r1/c2', 'late', 'r2/c1']);

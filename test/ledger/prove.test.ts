@@ -22,7 +22,7 @@ import type { Evidence } from '../../governance/ledger-verify.ts';
 import { noteKeyText } from '../../governance/note.ts';
 import { workflowIdOf } from '../../workflows/ids.ts';
 import { misfits } from '../support/entry-schema.ts';
-import { sealedBodies, signerOf } from '../support/ledger.ts';
+import { COMMANDS, sealedBodies, signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 import { type Platform, platform } from '../support/platform.ts';
 import { tlogverify } from '../support/tlogverify.ts';
@@ -83,7 +83,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const evidence: Evidence = { keys: [log.key], witness: null, checkpoint: null, verify: verifySignature };
+const evidence: Evidence = {
+  keys: [log.key],
+  witness: null,
+  checkpoint: null,
+  verify: verifySignature,
+  commands: COMMANDS,
+};
 const trust = () => ({ roots: [approver.rootKeyId], dev: true, passkeys: null, checks: signatureChecks });
 
 test('P6: a call that a policy allowed is proven autonomous, one that a person allowed proven approved, by whom', async () => {
@@ -214,7 +220,15 @@ test('P1 P6: a run that has ended is compared with its history once; what the hi
 });
 
 test('P6 P1: the audit of real runs is valid and complete, and names the call whose entry is missing', async () => {
-  const evidence = { keys: [log.key], witness: null, tripwire: null, history, allHistories: true, waitMs: 10_000 };
+  const evidence = {
+    keys: [log.key],
+    witness: null,
+    tripwire: null,
+    commands: COMMANDS,
+    history,
+    allHistories: true,
+    waitMs: 10_000,
+  };
   const look = () => auditLedger(at.db, evidence);
   expect(await look()).toMatchObject({
     integrity: 'valid',

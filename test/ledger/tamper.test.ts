@@ -19,7 +19,7 @@ import { noteKeyText } from '../../governance/note.ts';
 import { openWitnessMemory } from '../../worker/witness-memory.ts';
 import { type Witness, startWitness } from '../../worker/witness-server.ts';
 import { desk } from '../support/calls.ts';
-import { LOG, sealAll, sealDeps, signerOf } from '../support/ledger.ts';
+import { COMMANDS, LOG, sealAll, sealDeps, signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 import { tlogverifyText } from '../support/tlogverify.ts';
 
@@ -103,12 +103,23 @@ async function verdicts(): Promise<Verdicts> {
   const lines: string[] = [];
   for await (const line of exportLines(db, { tenant: null, contents: true })) lines.push(line);
   writeFileSync(file, `${lines.join('\n')}\n`);
-  const base: Evidence = { keys: [log.key], witness: null, checkpoint: null, verify: verifySignature };
+  const base: Evidence = {
+    keys: [log.key],
+    witness: null,
+    checkpoint: null,
+    verify: verifySignature,
+    commands: COMMANDS,
+  };
   const check = async (more: Partial<Evidence>): Promise<string> => {
     const { integrity, completeness } = await verifyExport(file, { ...base, ...more });
     return `${integrity} ${completeness}`;
   };
-  const audit = await auditLedger(db, { keys: [log.key], witness: watcher.key, tripwire: kept.tripwire });
+  const audit = await auditLedger(db, {
+    keys: [log.key],
+    witness: watcher.key,
+    tripwire: kept.tripwire,
+    commands: COMMANDS,
+  });
   return [
     await check({}),
     await check({ checkpoint: kept.note }),
@@ -304,7 +315,13 @@ test('P6: exports cut short, altered, doubled, of a foreign log, with a wrong ke
   const lines: string[] = [];
   for await (const line of exportLines(at.db(), { tenant: 'acme', contents: false })) lines.push(line);
   const file = join(folder, 'bad.jsonl');
-  const base: Evidence = { keys: [log.key], witness: null, checkpoint: null, verify: verifySignature };
+  const base: Evidence = {
+    keys: [log.key],
+    witness: null,
+    checkpoint: null,
+    verify: verifySignature,
+    commands: COMMANDS,
+  };
   const verify = async (text: string, more: Partial<Evidence> = {}): Promise<string> => {
     writeFileSync(file, text);
     const verdict = await verifyExport(file, { ...base, ...more }).catch((error: unknown) => error as { code: string });
@@ -341,6 +358,7 @@ test("P6: a tenant's export holds nothing of others, and proves the same", async
     witness: null,
     checkpoint: kept.note,
     verify: verifySignature,
+    commands: COMMANDS,
   });
   expect(verdict).toMatchObject({ integrity: 'valid', entries: 3, freshness: { kind: 'checkpoint' } });
   expect(verdict.size).toBe(kept.tripwire.size + 3);

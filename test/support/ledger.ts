@@ -4,11 +4,16 @@ import type { KeySigner } from '../../activities/key-signer.ts';
 import { SEALER_ROLE, connectDatabase } from '../../activities/postgres.ts';
 import { type SealDeps, type SealState, lookAtTree, sealOnce } from '../../activities/seal.ts';
 import type { SealedHead } from '../../activities/seal-types.ts';
+import { signatureChecks } from '../../activities/signatures.ts';
+import type { CommandTrust } from '../../governance/erasure-record.ts';
 import { type EntryInput, makeEntry } from '../../governance/entry.ts';
 import { NO_PEAKS, appendLeaves, leafHash, rootOf } from '../../governance/merkle.ts';
 import { type TestNoteKey, noteKey } from './note-keys.ts';
 
 export const LOG = 'log.test';
+
+/** Whose commands to erase count where a test names no root: any chain that holds. */
+export const COMMANDS: CommandTrust = { roots: null, checks: signatureChecks };
 
 export function signerOf(test: TestNoteKey): KeySigner {
   return { key: test.key, sign: (message) => Promise.resolve(test.sign(message)) };

@@ -8,7 +8,7 @@ import type { Sealing } from './sealer.ts';
 import { devSigner, fileSigner } from './sealing-key.ts';
 
 /** The dev stack's: its ledger key, and its witness where one runs. */
-export function devSealing(stateDirectory: string, file: DevFile): Sealing {
+export function devSealing(stateDirectory: string, file: Pick<DevFile, 'witness'>): Sealing {
   const witnesses = file.witness ? [witnessOf(`${file.witness.url} ${file.witness.key}`)] : [];
   return { signers: [devSigner(stateDirectory, 'log')], witnesses };
 }

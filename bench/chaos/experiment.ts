@@ -3,6 +3,8 @@ import { ulid } from 'ulid';
 import { workflowIdOf } from '../../workflows/ids.ts';
 import type { AgentRunInput } from '../../workflows/messages.ts';
 import { say } from '../stack.ts';
+import type { AuditVerdict } from '../../client/ledger-audit.ts';
+import { audited } from './audit.ts';
 import { AGENT, RECEIVERS, TENANT } from './config.ts';
 import { Faults, LONG_STOPPED_MS, planFaults, planLongStops, randomOf, sleep, STOPPED_MS } from './faults.ts';
 import { startHuman } from './human.ts';
@@ -45,6 +47,8 @@ export interface ChaosReport {
   readonly seconds: number;
   readonly table: { readonly [fault: string]: number };
   readonly wrong: readonly string[];
+  /** The ledger's: valid and complete, or what is not. */
+  readonly audit: AuditVerdict;
 }
 
 const CALLS_A_RUN = 10;
@@ -95,6 +99,8 @@ export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
     await settled(stack, untilMs);
     await human.stop();
     const judged = await judge(stack.db, await stack.books(), done, givenUp.length);
+    say('auditing the ledger');
+    const audit = await audited(stack);
     const { duplicates, lost, unknown, unknownWrong, ledgerMismatches } = judged;
     return {
       result: {
@@ -107,7 +113,8 @@ export async function experiment(options: ChaosOptions): Promise<ChaosReport> {
       humanNotNeeded: human.notTheirs(),
       seconds: Math.round((performance.now() - at) / 1_000),
       table: Object.fromEntries([...faults.hits].sort()),
-      wrong: judged.wrong,
+      wrong: [...judged.wrong, ...audit.problems, ...audit.missing],
+      audit,
     };
   } finally {
     await stack.end();

@@ -8,7 +8,8 @@ import { experiment } from './experiment.ts';
 const USAGE = `npm run chaos -- [--calls 2000] [--faults 200] [--seed 1] [--workers 3] [--minutes 20] [--long-stops] [--output json]
 
   --long-stops: nothing but workers that are stopped for longer than the horizon, which no promise covers.
-  Exit code 0 when nothing was done twice, lost, or recorded wrongly, no run is stuck, and all calls and faults were made; else 1.
+  Exit code 0 when nothing was done twice, lost, or recorded wrongly, the ledger's audit says valid and complete, no run is stuck, and all calls and
+  faults were made; else 1.
 `;
 const { values } = parseArgs({
   options: {
@@ -45,7 +46,10 @@ if (values.output === 'json') {
     `questions left for receivers that need no person ${report.questionsLeft}; a person answered ${report.humanAnswers}, ${report.humanNotNeeded} of them without need; ${report.seconds} s`,
   );
 }
+const { integrity, completeness, size, checkpoints } = report.audit;
+process.stderr.write(`ledger audit: ${integrity}, ${completeness}; ${size} entries, ${checkpoints} checkpoints\n`);
+const whole = integrity === 'valid' && completeness === 'complete';
 const bad = result.duplicates + result.lost + result.unknownWrong + result.ledgerMismatches + result.stuckRuns;
 const short = result.calls < calls || result.faults < faults;
 if (short) process.stderr.write(`only ${result.calls} of ${calls} calls and ${result.faults} of ${faults} faults\n`);
-process.exit(bad + report.questionsLeft === 0 && !short ? 0 : 1);
+process.exit(bad + report.questionsLeft === 0 && whole && !short ? 0 : 1);

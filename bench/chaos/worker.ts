@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { devSealing } from '../../worker/sealing.ts';
 import { runWorker } from '../../worker/worker.ts';
 import { chaosConfig } from './config.ts';
 
@@ -26,6 +27,7 @@ await runWorker({
   databaseUrl: given.database,
   smtpUrl: null,
   devDirectory: given.folder,
+  sealing: devSealing(given.folder, {}),
   modelReplayUrl: null,
   workflowBundle: { code: readFileSync(given.bundle, 'utf8') },
   signal: stop.signal,

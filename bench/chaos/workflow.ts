@@ -6,7 +6,7 @@ import type { AgentRunInput } from '../../workflows/messages.ts';
 import { openRun } from '../../workflows/open.ts';
 import type { Receiver } from './config.ts';
 
-export { command, janitor } from '../../workflows/index.ts';
+export { command, janitor, sealer } from '../../workflows/index.ts';
 
 /** One refund that is wanted. */
 export interface Wanted {

@@ -7,7 +7,7 @@ import { RECEIVERS } from '../../bench/chaos/config.ts';
 import { POINTS } from '../../bench/chaos/proxies.ts';
 import type { Database } from '../../activities/deps.ts';
 
-test('P1 P2 EX5 whatever is killed, stopped, dropped or restarted: nothing twice, nothing lost, nothing recorded wrongly', async () => {
+test('P1 P2 P6 EX5 whatever is killed, stopped, dropped or restarted: nothing twice, nothing lost, nothing recorded wrongly', async () => {
   const report = await experiment({ seed: 3, calls: 20, faults: 6, workers: 3, limitMs: 165_000 });
   expect(report.wrong).toEqual([]);
   expect(report.result).toMatchObject({
@@ -18,6 +18,8 @@ test('P1 P2 EX5 whatever is killed, stopped, dropped or restarted: nothing twice
     ledgerMismatches: 0,
     stuckRuns: 0,
   });
+  expect(report.audit).toMatchObject({ integrity: 'valid', completeness: 'complete', waiting: 0 });
+  expect(report.audit.size).toBeGreaterThan(60);
   expect(report.result.calls).toBeGreaterThanOrEqual(20);
   expect(report.result.faults).toBeGreaterThan(0);
   expect(report.questionsLeft + report.humanNotNeeded).toBe(0);

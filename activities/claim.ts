@@ -86,7 +86,8 @@ export type ClaimAnswer =
   | { kind: 'conflict'; run: string; call: string }
   | { kind: 'duplicate'; run: string; call: string; state: CallState; result: StoredResult | null }
   | { kind: 'rate'; retryAfterMs: number }
-  | { kind: 'open'; resetAtMs: number }
+  /** Both on the database's clock. */
+  | { kind: 'open'; resetAtMs: number; nowMs: number }
   | { kind: 'approval'; problem: string }
   | AccountRefusal;
 

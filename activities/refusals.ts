@@ -39,7 +39,7 @@ export function refusalOf(answer: ClaimAnswer, prepared: Prepared, deps: Deps): 
       return rateRefusal(prepared, answer.retryAfterMs);
     case 'open': {
       const name = tool.manifest.circuitBreaker?.name ?? tool.name;
-      return circuitOpen(name, answer.resetAtMs, Date.now());
+      return circuitOpen(name, answer.resetAtMs, answer.nowMs);
     }
     case 'budget':
       return accountRefused(answer, deps.config.budgetWaitMs).denial;

@@ -97,9 +97,9 @@ begin
     end if;
     if b.opened_at is not null then
       if v_now < b.opened_at + ms_interval((p #>> '{breaker,resetMs}')::bigint) then
-        return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.opened_at) + (p #>> '{breaker,resetMs}')::bigint);
+        return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.opened_at) + (p #>> '{breaker,resetMs}')::bigint, 'nowMs', ms(v_now));
       elsif b.probe_until is not null and b.probe_until > v_now then
-        return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.probe_until));
+        return jsonb_build_object('kind', 'open', 'resetAtMs', ms(b.probe_until), 'nowMs', ms(v_now));
       end if;
       v_probe := true;
     end if;

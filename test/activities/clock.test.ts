@@ -1,5 +1,5 @@
 /** Workers whose clocks differ: ages and times are the database's (issue: clock skew between workers). */
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { z } from 'zod';
 import { DatabaseClock } from '../../activities/clock.ts';
 import { defineTool } from '../../define/index.ts';
@@ -51,6 +51,27 @@ test.each([
     }
   },
 );
+
+test.each([
+  ['an hour ahead', HOUR_MS],
+  ['an hour behind', -HOUR_MS],
+])('CB2 CB3 a worker whose clock is %s says when a circuit closes as the database counts', async (_name, aheadMs) => {
+  const name = `bank-${++calls}`;
+  const pay = defineTool({
+    name: 'pay', description: 'Pay', effect: 'write', inputSchema: z.strictObject({ n: z.int() }),
+    circuitBreaker: { name, maxFails: 1, resetTimeout: '60s' },
+    execute: () => { throw Object.assign(new Error('down'), { code: 'ECONNREFUSED' }); },
+  }); // prettier-ignore
+  const run = await world.worker([pay]).run();
+  expect((await run.call('pay', { n: 1 })).kind).toBe('failed');
+  const real = Date.now.bind(Date);
+  const skewed = vi.spyOn(Date, 'now').mockImplementation(() => real() + aheadMs);
+  const refused = await run.call('pay', { n: 2 }).finally(() => skewed.mockRestore());
+  if (refused.kind !== 'denied') throw new Error(JSON.stringify(refused));
+  expect(refused.denial.code).toBe('CIRCUIT_OPEN');
+  expect(refused.denial.retryAfterMs).toBeGreaterThan(30_000);
+  expect(refused.denial.retryAfterMs).toBeLessThanOrEqual(60_000);
+});
 
 test('a clock that was never compared is the worker’s own; one whose database is away keeps what it knew', async () => {
   const clock = new DatabaseClock(() => 5_000);

@@ -69,10 +69,26 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
     'call', e.call, 'insertedAtMs', ms(e.inserted_at), 'body', convert_from(e.body, 'UTF8'), 'content', (select c.content from entry_contents c where c.entry_id = e.id))
 $$;
 
+-- An id before the first entry of a time, found in a few looks by the primary key: ids and times grow together, give or take how
+-- long a transaction may last. 0 where no time is given.
+create or replace function actguard.id_before(p_since_ms bigint) returns bigint
+language plpgsql stable security definer set search_path = actguard, pg_temp as $$
+declare v_low bigint := 0; v_high bigint; v_middle bigint; v_at timestamptz; v_since timestamptz := to_timestamp(p_since_ms / 1000.0) - interval '10 minutes';
+begin
+  if p_since_ms is null then return 0; end if;
+  select coalesce(max(id), 0) into v_high from entries;
+  while v_low < v_high loop -- every entry up to v_low is older
+    v_middle := (v_low + v_high) / 2;
+    select inserted_at into v_at from entries where id > v_middle order by id limit 1;
+    if v_at < v_since then v_low := v_middle + 1; else v_high := v_middle; end if;
+  end loop;
+  return v_low;
+end $$;
+
 -- Reading the ledger: a page after an id, oldest first. Bodies come as the text whose UTF-8 bytes are kept.
 create or replace function actguard.list_entries(p jsonb) returns setof jsonb
 language plpgsql stable security definer set search_path = actguard, pg_temp as $$
-declare v_after bigint := coalesce((p->>'after')::bigint, 0); v_limit int := least(coalesce((p->>'limit')::int, 100), 1000);
+declare v_after bigint := greatest(coalesce((p->>'after')::bigint, 0), id_before((p->>'sinceMs')::bigint)); v_limit int := least(coalesce((p->>'limit')::int, 100), 1000);
 begin
   if p->>'run' is not null then -- by its index, however long the ledger is
     return query select entry_json(e) from entries e where e.run = p->>'run' and e.id > v_after and entry_matches(e, p)

@@ -145,7 +145,7 @@ language sql stable security definer set search_path = actguard, pg_temp as $$
   select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', e.run, 'call', e.call,
     'insertedAtMs', ms(e.inserted_at), 'data', convert_from(e.body, 'UTF8')::jsonb->'data', 'content', c.content)
   from entries e left join entry_contents c on c.entry_id = e.id
-  where e.id > coalesce((p->>'after')::bigint, 0) and e.kind in ('call.started', 'call.asked', 'call.denied')
+  where e.id > (select greatest(coalesce((p->>'after')::bigint, 0), id_before((p->>'sinceMs')::bigint))) and e.kind in ('call.started', 'call.asked', 'call.denied')
     and convert_from(e.body, 'UTF8')::jsonb->'data' ? 'requestCommitment'
     and (p->>'sinceMs' is null or e.inserted_at >= to_timestamp((p->>'sinceMs')::bigint / 1000.0))
     and (p->>'tenant' is null or e.tenant = p->>'tenant')

@@ -68,7 +68,7 @@ export function checkRules(tool: Tool, args: JsonObject): Denial | null {
   return deny(
     'RULE_FAILED',
     `${argument} ${quote(args[argument] ?? null)} breaks the rule ${rule}`,
-    `choose ${argument} within ${rule}`,
+    `choose ${argument} so that ${rule} holds`,
     { rule, argument },
   );
 }

@@ -51,6 +51,16 @@ describe('tags of tools', () => {
   });
 });
 
+test('the model of the agent that asks: a policy allows one and not another, and an agent without a model has none', () => {
+  const engine = load(
+    `permit (principal, action, resource) when { context has model && context.model == "openai/gpt-5" };`,
+  );
+  const kind = (model?: string) =>
+    engine.decide(request({ tool: tagged, ...(model === undefined ? {} : { model }) })).kind;
+  expect([kind('openai/gpt-5'), kind('openai/gpt-5-mini'), kind()]).toEqual(['allow', 'deny', 'deny']);
+  expect(problems('permit (principal, action, resource) when { context.model == "openai/gpt-5" };')).toContain('model');
+});
+
 test('groups: a policy names a group of the principal', () => {
   const engine = load(`permit (principal in Group::"finance", action, resource);`);
   expect(engine.decide(request({ tool: tagged, groups: ['support', 'finance'] }))).toMatchObject({ kind: 'allow' });

@@ -213,7 +213,7 @@ const find = defineTool({
 export default defineConfig({ tools: [find], agents: [defineAgent({ name: 'desk', tools: [find] })], policies: './policies' });
 `;
 
-test('P7 a worker whose configuration is wrong does not start, says file and line, and starts once it is mended; ephemeral leaves nothing', async () => {
+test('P7 a worker whose configuration is wrong does not start, says file and line, and starts once it is mended; so do policies, read again when they change; ephemeral leaves nothing', async () => {
   const directory = folder('worker');
   symlinkSync(resolve('node_modules'), join(directory, 'node_modules'));
   mkdirSync(join(directory, 'policies'));
@@ -240,7 +240,29 @@ test('P7 a worker whose configuration is wrong does not start, says file and lin
   });
   expect(stack.file().worker).toBeNull();
   writeFileSync(config, GOOD);
-  while (!events.some((event) => event.kind === 'worker-ready')) await new Promise<void>((done) => (wake = done));
+  const comes = async (kind: DevEvent['kind'], from = 0): Promise<DevEvent> => {
+    for (;;) {
+      const found = events.slice(from).find((event) => event.kind === kind);
+      if (found) return found;
+      await new Promise<void>((done) => (wake = done));
+    }
+  };
+  await comes('worker-ready');
+  // policies are read again when a file of theirs changes: a broken one is named with its line, the mended one counts
+  const policy = join(directory, 'policies', 'all.cedar');
+  const good = readFileSync(policy, 'utf8');
+  let from = events.length;
+  writeFileSync(policy, good.replace('orders.find', 'orders.fnd'));
+  expect(await comes('worker-restarting', from)).toMatchObject({
+    why: expect.stringContaining('all.cedar changed') as string,
+  });
+  expect(await comes('worker-failed', from)).toMatchObject({
+    message: expect.stringMatching(/all\.cedar:2[\s\S]*orders\.fnd/) as string,
+  });
+  await expect.poll(() => stack.file().worker, { timeout: 30_000 }).toBeNull();
+  from = events.length;
+  writeFileSync(policy, good);
+  await comes('worker-ready', from);
   const worker = stack.file().children.find((child) => child.name === 'worker');
   expect(worker && isRunning(worker)).toBe(true);
   await stack.stop();

@@ -87,12 +87,14 @@ export async function* followEntries(
   { last, follow, signal }: { readonly last: number; readonly follow: boolean; readonly signal?: AbortSignal },
 ): AsyncGenerator<ListedEntry, void, void> {
   const seen = new Map<number, number>();
+  // what is there at first is looked at once, before anything is shown: an older id may be committed after a newer one
+  const there = follow ? await newestEntries(db, { limit: PAGE }) : [];
+  for (const entry of there) seen.set(entry.id, entry.insertedAtMs);
+  let after = Math.max(0, (there[0]?.id ?? 1) - 1);
   const before = last > 0 ? await newestEntries(db, { ...filter, limit: last }) : [];
   for (const entry of before) seen.set(entry.id, entry.insertedAtMs);
   yield* before;
   if (!follow) return;
-  const [newest] = await newestEntries(db, { limit: 1 });
-  let after = Math.max(0, (before.at(-1) ?? newest)?.id ?? 0);
   for (; !signal?.aborted; await sleep(FOLLOW_EVERY_MS, undefined, signal ? { signal } : {}).catch(() => undefined)) {
     for (let from = after; ;) {
       const page = await listEntries(db, { ...filter, after: from, limit: PAGE });

@@ -107,7 +107,7 @@ function sayCall(verdict: CallVerdict, io: Io): void {
   for (const place of verdict.erasedWithoutRecord)
     io.line(visible(`${place}: its content is not in the file, and no entry says that it was erased`));
   sayUnreadable(verdict.unreadable, verdict.integrity, io);
-  if (verdict.integrity === 'invalid') io.exitWith(EXIT.denied);
+  if (verdict.integrity === 'invalid' || verdict.erasedWithoutRecord.length > 0) io.exitWith(EXIT.denied);
 }
 
 function sayUnreadable(unreadable: ExportVerdict['unreadable'], integrity: string, io: Io): void {

@@ -19,11 +19,12 @@ import * as questions from '../../client/cli/questions.ts';
 import * as resolve from '../../client/cli/resolve.ts';
 import * as show from '../../client/cli/show.ts';
 import { connect } from '../../client/index.ts';
+import { auditLedger } from '../../client/ledger-audit.ts';
 import { defineAgent, defineTool, secret } from '../../define/index.ts';
 import { noteKeyText } from '../../governance/note.ts';
 import { setSecret } from '../../worker/secret-store.ts';
 import { startModelServer, type ModelServer } from '../../worker/model-server.ts';
-import { signerOf } from '../support/ledger.ts';
+import { COMMANDS, signerOf } from '../support/ledger.ts';
 import { noteKey } from '../support/note-keys.ts';
 import { commandLine, type Printed } from '../support/cli.ts';
 import { platform, type Platform } from '../support/platform.ts';
@@ -203,6 +204,39 @@ test('P5 a payload key and an API key are rotated under load: no call fails, wha
   expect(await everything()).toContain(`"${before}.`);
   for (const key of [OLD_KEY, NEW_KEY]) expect(await everything()).not.toContain(key);
   runs.push(session.run);
+});
+
+test('P6 ledger erase, as people type it: refused while the run is open; then it is gone, on record by a signature that needs no payload key, and all is valid', async () => {
+  const session = await p.actguard.session({ id: randomUUID(), agent: 'desk', user: 'alice', tenant: 'acme' });
+  expect(await session.call('look', { what: 'canary-forget' })).toMatchObject({ kind: 'done' });
+  const erase = ['ledger', 'erase', session.run, '--reason', 'asked to be forgotten'];
+  await expect(actguard(...erase)).rejects.toThrow('have not ended');
+  await session.close();
+  await p.actguard.client.workflow.getHandle(`actguard-run-${session.run}`).result();
+  await expect(actguard('ledger', 'erase', 'user:alice', '--reason', 'x')).rejects.toThrow('is erased in a tenant');
+  await expect(actguard('ledger', 'erase', 'user:', '--reason', 'x')).rejects.toMatchObject({
+    code: 'ARGUMENTS_INVALID',
+  });
+  const erased = await actguard(...erase);
+  expect(erased.json).toMatchObject({ scope: 'run', run: session.run, tenant: 'acme' });
+  expect(erased.lines.join()).toContain('signed by');
+  const listed = (await actguard('ledger', 'list', '--run', session.run)).json as unknown as {
+    entries: { kind: string; content: object | null; body: string }[];
+  };
+  expect(listed.entries.filter(({ content }) => content !== null)).toEqual([]);
+  const record = listed.entries.find(({ kind }) => kind === 'ledger.erased');
+  expect(JSON.parse(record?.body ?? '')).toMatchObject({
+    data: { envelope: { payloadType: expect.any(String) as string }, enrolment: {} },
+  });
+  const look = await auditLedger(p.db, {
+    keys: [log.key],
+    witness: null,
+    tripwire: null,
+    commands: COMMANDS,
+    waitMs: 30_000,
+  });
+  expect(look).toMatchObject({ integrity: 'valid', completeness: 'complete', missing: [] });
+  expect(look.erased).toBeGreaterThan(1);
 });
 
 test('P5 P6 destroyed: refused while runs are open; then acme’s past is unreadable, says so, and the ledger is valid', async () => {

@@ -4,6 +4,7 @@
  */
 import type { Database } from '../activities/deps.ts';
 import type { ListedKey } from '../activities/directory.ts';
+import { escapeHidden } from '../governance/denial.ts';
 import { digestOf } from '../governance/digest.ts';
 import { fingerprintOf } from '../governance/dsse.ts';
 import { fromBase64 } from '../governance/base64.ts';
@@ -12,6 +13,10 @@ import { ActGuardError } from '../governance/errors.ts';
 import type { Json } from '../governance/json.ts';
 import { makeEnrolment, readEnrolment } from './enrolment.ts';
 import type { SigningKey } from './keys.ts';
+import { localIdentity } from './requests.ts';
+
+/** Characters of a reason that are kept. */
+const MAX_REASON_CHARS = 500;
 
 type Rows = Pick<Database, 'query'>;
 
@@ -79,19 +84,28 @@ export async function storeEnrolment(db: Rows, envelope: Json, nowMs: number): P
   });
 }
 
-/** Revokes keys of a person (null: all of them); answers how many. @throws BACKEND_UNAVAILABLE */
+/**
+ * Revokes keys of a person (null: all of them); answers how many. It takes away only and is not signed, like a freeze
+ * (docs/decisions): who did it and why is recorded. @throws BACKEND_UNAVAILABLE
+ */
 export async function revokeKeys(
   db: Rows,
-  options: { readonly tenant: string; readonly person: string; readonly keyId: string | null; readonly nowMs: number },
+  options: {
+    readonly tenant: string;
+    readonly person: string;
+    readonly keyId: string | null;
+    readonly nowMs: number;
+    readonly reason?: string;
+  },
 ): Promise<number> {
-  const { tenant, person, keyId, nowMs } = options;
+  const { tenant, person, keyId, nowMs, reason = '' } = options;
   const entry = makeEntry({
     kind: 'key.revoked',
     tenant,
     run: null,
     key: `revoked:${person}:${keyId ?? 'all'}:${nowMs}`,
     atMs: nowMs,
-    data: { person, key: keyId },
+    data: { person, key: keyId, by: localIdentity(), reason: escapeHidden(reason).slice(0, MAX_REASON_CHARS) },
   });
   const [row] = await db.query<{ n: number }>('select actguard.revoke_keys($1::jsonb) as n', [
     JSON.stringify({ tenant, person, keyId, entries: [entry] }),

@@ -58,7 +58,7 @@ export const ENTRY_SAYS: { readonly [K in EntryKind]: Said } = {
   'person.invited': { says: 'a person was invited to enrol a key', run: 'never', data: { invitation: 'text', person: 'text', roles: 'list', signer: 'hash' } },
   'key.pending': { says: 'an invited person made a key that does not count yet', run: 'never', data: { invitation: 'text', person: 'text', key: 'hash', envelopeSha256: 'hash' } },
   'key.enrolled': { says: 'a key counts for a person with these roles', run: 'never', data: { person: 'text', key: 'hash', roles: 'list', signer: 'hash', envelopeSha256: 'hash' } },
-  'key.revoked': { says: 'a key, or all keys of a person, count no more', run: 'never', data: { person: 'text', key: 'maybe hash' } },
+  'key.revoked': { says: 'a key, or all keys of a person, count no more', run: 'never', data: { person: 'text', key: 'maybe hash', by: 'text', reason: 'text' } },
   'freeze.set': { says: 'a tool, agent, user, tenant, model or everything is frozen', run: 'never', data: { scope: 'text', value: 'text', reason: 'text' } },
   'freeze.lifted': { says: 'a signed command lifted it', run: 'never', data: { ...SIGNED, scope: 'text', value: 'text', reason: 'text' } },
   'credential.revealed': { says: 'a tool was given a secret itself; its name, never its value', run: 'maybe', call: 'maybe', data: { name: 'text' } },

@@ -65,7 +65,8 @@ export function register(program: Command, doors: Doors): void {
     .requiredOption('--tenant <tenant>', 'where')
     .requiredOption('--person <name>', 'whose')
     .option('--key <fingerprint>', 'only this key, in full')
-    .action((options: { tenant: string; person: string; key?: string }) =>
+    .option('--reason <text>', 'why; it stands in the ledger')
+    .action((options: { tenant: string; person: string; key?: string; reason?: string }) =>
       connected(doors, async ({ db }) => {
         const revoked = await revokeKeys(db, { ...options, keyId: options.key ?? null, nowMs: Date.now() });
         doors.json({ revoked });

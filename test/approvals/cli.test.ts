@@ -14,13 +14,14 @@ import type { Io } from '../../client/cli/io.ts';
 import * as keys from '../../client/cli/keys.ts';
 import * as token from '../../client/cli/token.ts';
 import { showApproval, visible } from '../../client/cli/show-approval.ts';
-import { readKeyHead } from '../../client/keys.ts';
+import { listEntries } from '../../client/ledger.ts';
+import { generateKey, readKeyHead } from '../../client/keys.ts';
 import { readToken } from '../../client/tokens.ts';
 import { watchApprovals } from '../../client/watch-approvals.ts';
 import type { ApprovalRequest } from '../../governance/approval.ts';
 import type { Deps } from '../../activities/deps.ts';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
-import { ask, askInput, makeDeps, openRun, stateOf } from './fixture.ts';
+import { ask, askInput, makeDeps, openRun, person, stateOf } from './fixture.ts';
 
 let fresh: FreshDatabase;
 let directory: string;
@@ -186,6 +187,28 @@ test('a token is made once, listed by its fingerprint, signs openings until it i
   expect(lines.join()).toContain('was revoked before');
   await run('token', 'list', '--tenant', 'acme');
   expect(lines.join()).toContain('revoked');
+});
+
+test('P4 approver revoke: whose, by whom and why is in the ledger; nobody there is NOT_FOUND', async () => {
+  const root = generateKey('');
+  await person(makeDeps(fresh.db, [root.keyId]), root, 'ria', ['finance'], 'acme');
+  await run('approver', 'revoke', '--tenant', 'acme', '--person', 'ria', '--reason', 'left\u202e the house');
+  expect(lines).toEqual(['revoked 1 key of ria in acme']);
+  const [entry] = await listEntries(fresh.db as never, { kind: 'key.revoked', tenant: 'acme', limit: 1_000 }).then(
+    (all) => all.slice(-1),
+  );
+  expect((JSON.parse(entry?.body ?? '{}') as { data: object }).data).toMatchObject({
+    person: 'ria',
+    key: null,
+    by: expect.stringMatching(/^local:/) as string,
+    reason: 'left\\u202e the house',
+  });
+  await expect(run('approver', 'revoke', '--tenant', 'acme', '--person', 'ria')).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
+  await expect(run('approver', 'revoke', '--tenant', 'acme', '--person', 'nobody')).rejects.toMatchObject({
+    code: 'NOT_FOUND',
+  });
 });
 
 test('P4 hidden, reordering and look-alike characters are shown escaped, plain text as it is', async () => {

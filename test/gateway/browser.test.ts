@@ -250,6 +250,8 @@ test('P4 on a phone, dark: everything fits, buttons are big enough for a thumb',
   await desk.enrolled(who, 'pia');
   const request = await desk.ask({ args: { orderId: 'x'.repeat(300), amountCents: 41_200 } });
   await shot(who, 'phone-inbox');
+  for (const link of await who.page.locator('#top nav a').all())
+    expect((await link.boundingBox())?.height ?? 999).toBeLessThan(50); // a line, not a letter a line
   await who.page.goto(`${desk.origin}/asks/${request.approvalId}`);
   await who.page.waitForSelector('#approve');
   await shot(who, 'phone-ask');

@@ -25,10 +25,10 @@ export function misfit(entry: unknown): string | null {
   return `${kind}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; ')}`;
 }
 
-/** Entries of a database that do not fit; at most five, each kind and problem once. */
+/** Entries of a database that do not fit; at most five, each kind and problem once. What tests plant themselves (keys `t:…`) is not looked at. */
 export async function misfits(db: Pick<Database, 'query'>): Promise<string[]> {
   const rows = await db.query<{ body: string }>(
-    `select convert_from(body, 'UTF8') as body from actguard.entries order by id limit 5000`,
+    `select convert_from(body, 'UTF8') as body from actguard.entries where key not like 't:%' order by id limit 5000`,
   );
   const found = new Set(rows.map(({ body }) => misfit(JSON.parse(body))).filter((problem) => problem !== null));
   return [...found].slice(0, 5);

@@ -20,6 +20,8 @@ let rpId = '';
 let live: EventSource | null = null;
 /** What the current view was drawn from: unchanged data draws nothing, so that nobody loses their place. */
 let drawn = '';
+/** What the head says now: drawn again only when that changes, so that nobody who tabs through it loses their place. */
+let head = '';
 /** Only the latest drawing may change the page. */
 let turn = 0;
 
@@ -95,6 +97,9 @@ function nothing(reason: string): HTMLElement {
 }
 
 function drawTop(): void {
+  const says = JSON.stringify([me?.person, me?.dev, location.pathname]);
+  if (says === head) return;
+  head = says;
   const top = document.getElementById('top') as HTMLElement;
   const link = (href: string, label: string) =>
     el('a', { href, 'aria-current': location.pathname === href ? 'page' : null }, label);

@@ -57,6 +57,9 @@ export async function verifyCommand(
   if (command.verb === 'erase') return reject('content is erased by a request of its own');
   if (command.verb === 'activatePolicies') return reject('policies are activated for a tenant, not for a run');
 
+  if (input.takes && !input.takes.includes(command.verb))
+    return reject(`\`${command.verb}\` is taken elsewhere: the command is as good as before`);
+
   if (command.verb === 'topUp') {
     if (input.budget?.child) return reject('a child run spends the budget of its parent: top that one up');
     const more = parseTopUp(command.data, input.budget?.limit ?? null);

@@ -12,6 +12,9 @@ import { applyResolve } from './resolve.ts';
 import type { RunCommandInput, RunCommandResult } from './request-types.ts';
 import type { VerifyCommandInput, VerifyCommandResult } from './types.ts';
 
+/** A run that lives takes its thaws and top-ups itself. */
+const OF_LIVING_RUNS = ['resolve', 'recover'] as const;
+
 type Accepted = Extract<VerifyCommandResult, { kind: 'accepted' }>;
 
 /** What is wrong with a command is a value, however hostile. @throws BACKEND_UNAVAILABLE */
@@ -22,15 +25,17 @@ export async function commandRun(
   delivery: string = deliveryId(),
 ): Promise<RunCommandResult> {
   const { deps } = shared;
-  const asked: VerifyCommandInput = { v: 1, run: String(input.run), entries: [], envelope: input.envelope };
-  const verified = await verifyCommand(deps, asked, delivery);
-  if (verified.kind === 'rejected') return { kind: 'rejected', reason: verified.reason };
+  const run = String(input.run);
   const [row] = await deps.db.query<{ r: { workflowId: string; tenant: string; status: string } | null }>(
     'select actguard.run_place($1) as r',
-    [asked.run],
+    [run],
   );
   if (!row?.r) return { kind: 'rejected', reason: 'the run was never opened' };
-  const { workflowId, tenant } = row.r;
+  const { workflowId, tenant, status } = row.r;
+  const takes = status === 'open' ? { takes: OF_LIVING_RUNS } : {};
+  const asked: VerifyCommandInput = { v: 1, run, entries: [], envelope: input.envelope, ...takes };
+  const verified = await verifyCommand(deps, asked, delivery);
+  if (verified.kind === 'rejected') return { kind: 'rejected', reason: verified.reason };
   const applied = await apply(shared, asked, verified, row.r, eyes);
   // a run that lives looks at once, also where nothing new was written: an earlier attempt may have written it and died
   // before it told the run

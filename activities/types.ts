@@ -3,6 +3,7 @@
  * Workflows import this file as types only.
  */
 import type { Amount, Fact, Limit, LiveFact, Principal } from '../governance/call.ts';
+import type { CommandVerb } from '../governance/command.ts';
 import type { CallError, Denial } from '../governance/errors.ts';
 import type { Json, JsonObject } from '../governance/json.ts';
 import type { ModelPrice } from '../governance/price.ts';
@@ -252,6 +253,8 @@ export interface VerifyCommandInput extends RunInput {
   readonly envelope: Json;
   /** The run's budget as its workflow has it: what a top-up may add to. Absent: the run itself is not asked. */
   readonly budget?: { readonly limit: Limit; readonly child?: true };
+  /** What the door that it came through takes: another verb is refused, and not used up. Absent: every verb of a run. */
+  readonly takes?: readonly CommandVerb[];
 }
 
 /** A signed command that was verified (trust.md, Keys and commands). */

@@ -82,6 +82,7 @@ export class Inbox {
         ...base,
         envelope: message.envelope,
         budget: { limit: budget.limit, ...(child ? { child } : {}) },
+        takes: [message.verb],
       }),
     );
     if (verified.kind === 'rejected' || verified.verb !== message.verb) return this.#countRejected();

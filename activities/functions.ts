@@ -11,9 +11,29 @@ const DIRECTORY = fileURLToPath(new URL('./functions/', import.meta.url));
 /** Functions named seal_… are the sealer's: a worker that could call them could grow the tree without the sealing key. */
 const SEALER_ONLY = `do $$ declare f regprocedure; begin
   for f in select oid::regprocedure from pg_proc where pronamespace = 'actguard'::regnamespace and starts_with(proname, 'seal_') loop
-    execute format('revoke execute on function %s from actguard_worker', f);
+    execute format('revoke execute on function %s from actguard_worker, actguard_functions', f);
     execute format('grant execute on function %s to actguard_sealer', f);
   end loop;
+end $$`;
+
+/** A function that changes nothing says so (stable, immutable): a reader may call it. */
+const READERS = `do $$ declare f regprocedure; begin
+  for f in select oid::regprocedure from pg_proc where pronamespace = 'actguard'::regnamespace and provolatile <> 'v' loop
+    execute format('grant execute on function %s to actguard_reader', f);
+  end loop;
+end $$`;
+
+/** Called by functions that have bound a tenant and see what those see; nobody may call them by themselves. */
+export const INNER_FUNCTIONS: readonly string[] = [
+  'account_of', 'accounts_for', 'gone_accounts', 'ensure_accounts', 'recount_account', 'reserve_accounts', 'settle_accounts', 'settle_call',
+  'recharge_call', 'gates_answered', 'live_roles', 'note_sign_count', 'take_over', 'claimed_again', 'abort_calls', 'lift_freeze', 'active_policy',
+  'activated_policy', 'may_command', 'check_run', 'note_gap', 'own_result',
+  'entry_matches', 'entry_json', 'write_entries',
+]; // prettier-ignore
+const INNER_ONLY = `do $$ declare f regprocedure; begin
+  for f in select oid::regprocedure from pg_proc where pronamespace = 'actguard'::regnamespace
+    and proname in (${INNER_FUNCTIONS.map((name) => `'${name}'`).join(', ')})
+  loop execute format('revoke execute on function %s from actguard_worker, actguard_reader', f); end loop;
 end $$`;
 
 /** What a database says about its functions; null: none were applied yet. */
@@ -68,10 +88,13 @@ export async function applyFunctions(client: pg.Client, where: string): Promise<
   await client.query('begin');
   try {
     await client.query('set local check_function_bodies = off');
+    await client.query('set local search_path = actguard, pg_temp'); // whatever the login is called
     await client.query(functionsText());
     await client.query('revoke execute on all functions in schema actguard from public');
-    await client.query('grant execute on all functions in schema actguard to actguard_worker');
+    await client.query('grant execute on all functions in schema actguard to actguard_worker, actguard_functions');
+    await client.query(READERS);
     await client.query(SEALER_ONLY);
+    await client.query(INNER_ONLY);
     await client.query(
       `insert into actguard.functions (version, digest) values ($1, $2)
        on conflict (one) do update set version = excluded.version, digest = excluded.digest, applied_at = clock_timestamp()`,

@@ -11,6 +11,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** Times the statement's own limit: after that its answer does not come any more (a network that stalls closes nothing). */
 const ANSWER_TIMES = 1.5;
 const INT8_OID = 20;
+/** Raised by functions/tenants.sql. */
+const OTHER_TENANT = 'AG403';
 
 /** The role of workers and readers: EXECUTE on functions, nothing on tables. */
 export const WORKER_ROLE = 'actguard_worker';
@@ -29,6 +31,8 @@ export interface DatabaseOptions {
   readonly role?: string;
   /** Keys that content is encrypted with; absent or null: it stands in clear. */
   readonly keys?: PayloadKeys | null;
+  /** Everything that is read or written belongs to this tenant: the database keeps the connection to it. */
+  readonly tenant?: string;
   /** Called when an idle connection breaks; the pool replaces it by itself. */
   readonly onIdleError?: (error: Error) => void;
 }
@@ -43,7 +47,7 @@ export function connectDatabase(url: string, options: DatabaseOptions = {}): Dat
   const { statementTimeoutMs = STATEMENT_TIMEOUT_MS } = options;
   const pool = new pg.Pool({
     connectionString: url,
-    ...(options.role === undefined ? {} : { options: `-c role=${options.role}` }),
+    ...startupOptions(options),
     max: options.max ?? 10,
     application_name: options.applicationName ?? 'actguard',
     statement_timeout: statementTimeoutMs,
@@ -100,6 +104,15 @@ export function connectDatabase(url: string, options: DatabaseOptions = {}): Dat
   };
 }
 
+/** Settings that come with the connection itself: no round trip of their own. */
+function startupOptions({ role, tenant }: DatabaseOptions): { options?: string } {
+  const settings = [
+    ...(role === undefined ? [] : [`-c role=${role}`]),
+    ...(tenant === undefined ? [] : [`-c actguard.session_tenant=${tenant.replace(/[\\ ]/g, '\\$&')}`]),
+  ];
+  return settings.length === 0 ? {} : { options: settings.join(' ') };
+}
+
 /** `host:port/database` of a URL: safe to show, without user and password. Throws CONFIG_INVALID. */
 export function databasePlace(url: string): string {
   try {
@@ -114,8 +127,14 @@ export function databasePlace(url: string): string {
   }
 }
 
-/** Turns a broken connection into BACKEND_UNAVAILABLE; returns every other error as it is. */
+/** Turns a broken connection into BACKEND_UNAVAILABLE, another tenant's data into FORBIDDEN; returns every other error as it is. */
 export function asUnavailable(error: unknown, where: string): unknown {
+  if ((error as { code?: unknown }).code === OTHER_TENANT) {
+    return new ActGuardError('FORBIDDEN', (error as Error).message, {
+      hint: 'name that tenant, or connect as somebody who serves every tenant',
+      cause: error,
+    });
+  }
   if (!isConnectionTrouble(error)) return error;
   return new ActGuardError('BACKEND_UNAVAILABLE', `Postgres at ${where} cannot be reached`, {
     details: { backend: 'postgres', reason: troubleOf(error) },

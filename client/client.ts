@@ -72,7 +72,7 @@ export class ActGuard {
 
   /** A run by its id. */
   run(id: string): Run {
-    return new Run(this.client, id, this.#url(id), () => this.db);
+    return new Run(this.client, id, this.#url(id), () => this.db, this.target.tenant !== undefined);
   }
 
   /**
@@ -227,5 +227,14 @@ export async function connect(options: ConnectOptions = {}): Promise<ActGuard> {
   const target = findTarget(options);
   const token = options.token ?? (options.address === undefined ? process.env['ACTGUARD_TOKEN'] : undefined);
   const caller = token === undefined || token === '' ? null : readToken(token);
-  return new ActGuard(await openClient(target), target, options.taskQueue ?? TASK_QUEUE, caller);
+  const made: { actguard?: ActGuard } = {};
+  const place = async (run: string): Promise<string | null> => {
+    if (target.databaseUrl === null || !made.actguard) return null;
+    const [row] = await made.actguard.db.query<{ r: { tenant: string } | null }>('select actguard.run_place($1) as r', [
+      run,
+    ]);
+    return row?.r?.tenant ?? null;
+  };
+  made.actguard = new ActGuard(await openClient(target, place), target, options.taskQueue ?? TASK_QUEUE, caller);
+  return made.actguard;
 }

@@ -6,7 +6,9 @@ import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
 import { WORKER_ROLE, connectDatabase } from '../activities/postgres.ts';
 import type { Database } from '../activities/deps.ts';
 import { ActGuardError } from '../governance/errors.ts';
+import { parseName } from '../governance/id.ts';
 import { dataConverterOf, keysAt, payloadKeysFile } from './data-converter.ts';
+import { tenantGuard } from './tenant-guard.ts';
 
 /** A server that does not answer within this is away. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -21,6 +23,8 @@ export interface ConnectOptions {
   /** Folder where the search for `.actguard/dev.json` begins; default: the working directory. */
   readonly cwd?: string;
   readonly taskQueue?: string;
+  /** Keeps this client to one tenant: another's runs, asks and entries are not there for it; default: ACTGUARD_TENANT, else every tenant. */
+  readonly tenant?: string;
   /** A caller's token (`actguard token create`): runs are opened in its name; default: ACTGUARD_TOKEN. */
   readonly token?: string;
   /** File of the keys that payloads are encrypted with; default: ACTGUARD_PAYLOAD_KEYS; null: none. The worker has to have the same. */
@@ -42,6 +46,8 @@ export interface Target {
   readonly pageUrl?: string | null;
   /** `smtp://…`, where it is known: the dev stack's, or ACTGUARD_SMTP_URL. */
   readonly smtpUrl?: string | null;
+  /** The tenant that this client is kept to; absent: every tenant. */
+  readonly tenant?: string;
 }
 
 interface DevFile {
@@ -55,6 +61,12 @@ interface DevFile {
 
 /** @throws BACKEND_UNAVAILABLE when nothing says where the platform is */
 export function findTarget(options: ConnectOptions = {}): Target {
+  const target = findPlace(options);
+  const tenant = options.tenant ?? (options.address === undefined ? process.env['ACTGUARD_TENANT'] : undefined);
+  return tenant === undefined || tenant === '' ? target : { ...target, tenant: parseName(tenant, 'tenant') };
+}
+
+function findPlace(options: ConnectOptions): Target {
   const payloadKeys = options.payloadKeys === undefined ? payloadKeysFile() : options.payloadKeys;
   if (options.address !== undefined) {
     return {
@@ -97,11 +109,17 @@ export function findTarget(options: ConnectOptions = {}): Target {
   });
 }
 
-/** A Temporal client. @throws BACKEND_UNAVAILABLE when the server does not answer */
-export async function openClient(target: Target): Promise<Client> {
+/** A Temporal client; `place` answers a run's tenant by the database. @throws BACKEND_UNAVAILABLE when the server does not answer */
+export async function openClient(
+  target: Target,
+  place: (run: string) => Promise<string | null> = () => Promise.resolve(null),
+): Promise<Client> {
   try {
     const connection = await Connection.connect({ ...target.connection, connectTimeout: CONNECT_TIMEOUT_MS });
-    return new Client({ connection, namespace: target.namespace, dataConverter: dataConverterOf(target.payloadKeys) });
+    const options = { connection, namespace: target.namespace, dataConverter: dataConverterOf(target.payloadKeys) };
+    const raw = new Client(options);
+    if (target.tenant === undefined) return raw;
+    return new Client({ ...options, interceptors: { workflow: [tenantGuard(target.tenant, raw, place)] } });
   } catch (error) {
     throw new ActGuardError(
       'BACKEND_UNAVAILABLE',
@@ -123,7 +141,12 @@ export function openDatabase(target: Target): Database {
       details: { backend: 'postgres' },
     });
   }
-  return connectDatabase(target.databaseUrl, { max: 4, role: WORKER_ROLE, keys: keysAt(target.payloadKeys) });
+  return connectDatabase(target.databaseUrl, {
+    max: 4,
+    role: WORKER_ROLE,
+    keys: keysAt(target.payloadKeys),
+    ...(target.tenant === undefined ? {} : { tenant: target.tenant }),
+  });
 }
 
 /** The file of a dev stack that lives, here or above. */

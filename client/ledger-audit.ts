@@ -9,6 +9,7 @@ import { verifySignature } from '../activities/signatures.ts';
 import { openCheckpoint } from '../governance/checkpoint.ts';
 import { checkCompleteness } from '../governance/completeness.ts';
 import { rootOfKey } from '../governance/bundle.ts';
+import { ActGuardError } from '../governance/errors.ts';
 import { checkErasures } from '../governance/erasure.ts';
 import { type CommandTrust, erasureRecordProblem } from '../governance/erasure-record.ts';
 import type { JsonObject } from '../governance/json.ts';
@@ -17,7 +18,9 @@ import { checkBudgets } from '../governance/ledger-budget.ts';
 import { placeOf } from '../governance/ledger-verify.ts';
 import { NO_PEAKS, type Peaks, appendLeaves, leafHash, rootOf, sameBytes } from '../governance/merkle.ts';
 import type { NoteKey } from '../governance/note.ts';
+import { quote } from '../governance/denial.ts';
 import { type Since, compareApprovals, compareCalls, compareRuns } from './ledger-compare.ts';
+import { keptTenant } from './ledger-export.ts';
 
 type Db = ContentDatabase;
 const PAGE = 1_000;
@@ -58,6 +61,16 @@ export interface AuditVerdict {
 
 /** Reads everything once. @throws BACKEND_UNAVAILABLE */
 export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<AuditVerdict> {
+  const kept = await keptTenant(db);
+  if (kept !== null) {
+    throw new ActGuardError(
+      'FORBIDDEN',
+      `an audit reads the whole ledger, and this connection is kept to tenant ${quote(kept)}`,
+      {
+        hint: 'audit as somebody who reads every tenant, or verify an export of this tenant',
+      },
+    );
+  }
   const [problems, missing]: [string[], string[]] = [[], []];
   const say = (list: string[]) => (problem: string) => void (list.length < MAX_NAMED && list.push(problem));
   const [wrong, absent] = [say(problems), say(missing)];

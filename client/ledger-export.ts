@@ -22,6 +22,12 @@ export interface KeptCheckpoint {
   readonly cosigned: boolean;
 }
 
+/** The tenant that the database keeps this connection to; null: it reads every tenant. */
+export async function keptTenant(db: Db): Promise<string | null> {
+  const [row] = await db.query<{ tenant: string | null }>('select actguard.kept_to() as tenant');
+  return row?.tenant ?? null;
+}
+
 /**
  * The latest checkpoint, the first that holds so many leaves, or the latest that a witness signed.
  * @throws NOT_FOUND where there is none yet

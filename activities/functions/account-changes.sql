@@ -116,6 +116,7 @@ create or replace function actguard.change_account(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare a accounts; v_old accounts; v_text text; v_id text := p->>'id'; v_account jsonb; v_waiting jsonb; v record;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
   select * into v_old from accounts where id = v_id;
   if v_old.nonce = p->>'nonce' then
@@ -165,6 +166,7 @@ end $$;
 -- What a change starts from; null: there is no such account.
 create or replace function actguard.read_account(p_id text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_id::jsonb->>0);
   select account_of(p_id)
 $$;
 
@@ -172,6 +174,7 @@ $$;
 -- what is reserved by run and what was spent in the last hour.
 create or replace function actguard.list_accounts(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p->>'tenant');
   select account_of(a.id) || jsonb_build_object(
     'reservedBy', coalesce((select jsonb_agg(x order by x->>'run') from (
       select jsonb_build_object('run', o.run, 'usdMicros', sum(o.usd), 'tokens', sum(o.tokens), 'calls', count(*)) as x from (
@@ -191,6 +194,7 @@ $$;
 -- What was spent, by user, tenant, agent, tool, model, label or day (in p.zone): the dearest first, days in order.
 create or replace function actguard.spend_by(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p->>'tenant', '*'));
   select jsonb_build_object('name', g.name, 'usdMicros', g.usd, 'tokens', g.tokens, 'calls', g.calls, 'reservedMicros', g.reserved)
   from (
     select case p->>'by' when 'user' then e.user_id when 'tenant' then e.tenant when 'agent' then e.agent when 'tool' then e.tool

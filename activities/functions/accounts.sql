@@ -133,10 +133,11 @@ end $$;
 create or replace function actguard.report_mark(p jsonb) returns boolean
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
+  perform bind_tenant((p->>'account')::jsonb->>0);
   update account_windows set reported = (p->>'mark')::int
     where account = p->>'account' and key = p->>'key' and reported < (p->>'mark')::int;
   if not found then return false; end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return true;
 end $$;
 
@@ -146,6 +147,7 @@ create or replace function actguard.settle_dead_calls(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c record; v_marks jsonb := '[]'; v_count int := 0;
 begin
+  perform bind_tenant('*');
   for c in select run, call, accounts, reserved from calls
       where state in ('claimed', 'retrying') and accounts is not null and charged is null
         and lease_until < clock_timestamp() - ms_interval((p->>'graceMs')::bigint)
@@ -168,5 +170,6 @@ end $$;
 -- A run that waits for an account is told when it changes.
 create or replace function actguard.wait_for_account(p_account text, p_run text, p_workflow text) returns void
 language sql security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   insert into account_waits (account, run, workflow_id) values (p_account, p_run, p_workflow) on conflict do nothing
 $$;

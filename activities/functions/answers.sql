@@ -3,6 +3,7 @@
 -- What verifying an answer needs: the stored request, the key, the time.
 create or replace function actguard.answer_context(p_approval text, p_run text, p_key text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('nowMs', ms(clock_timestamp()),
     'runTenant', (select tenant from runs where run = p_run),
     'approval', (select jsonb_build_object('tenant', a.tenant, 'run', a.run, 'call', a.call, 'state', a.state,
@@ -49,6 +50,7 @@ language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare
   a approvals; n answers; v_roles text[]; v_kind text; v_complete boolean; v_signed text[] := array(select jsonb_array_elements_text(p->'roles'));
 begin
+  perform bind_run(p->>'run');
   select * into a from approvals where approval = p->>'approval' and run = p->>'run' for update;
   if not found then return jsonb_build_object('kind', 'refused', 'problem', 'unknown'); end if;
   select * into n from answers where approval = a.approval and person = p->>'person';
@@ -79,8 +81,8 @@ begin
       where approval = a.approval;
     update answers set completed = true where approval = a.approval and person = p->>'person';
   end if;
-  perform append_entries(p #> '{entries,answered}');
-  if v_complete then perform append_entries(p #> '{entries,complete}'); end if;
+  perform write_entries(p #> '{entries,answered}');
+  if v_complete then perform write_entries(p #> '{entries,complete}'); end if;
   return jsonb_build_object('kind', 'accepted', 'decision', p->>'decision', 'complete', v_complete);
 end $$;
 
@@ -89,11 +91,12 @@ create or replace function actguard.record_invalid(p jsonb) returns integer
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare v_count integer;
 begin
+  perform bind_run(p->>'run');
   update approvals set invalid_answers = invalid_answers + 1 where approval = p->>'approval' and run = p->>'run'
     returning invalid_answers into v_count;
   if v_count is null then -- no such ask in this run: bounded by the run
     select count(*) + 1 into v_count from entries where run = p->>'run' and kind = p->>'kind';
   end if;
-  if v_count <= (p->>'max')::int then perform append_entries(p->'entries'); end if;
+  if v_count <= (p->>'max')::int then perform write_entries(p->'entries'); end if;
   return v_count;
 end $$;

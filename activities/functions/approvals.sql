@@ -3,6 +3,7 @@
 -- What opening an ask needs to know first: the time, and the gates that earlier asks of this call were granted.
 create or replace function actguard.ask_context(p_run text, p_call text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'granted', coalesce((
     select jsonb_agg(distinct g->>'id') from approvals a, jsonb_array_elements(a.gates) g
     where a.run = p_run and a.call = p_call and a.state = 'granted'), '[]'::jsonb))
@@ -12,6 +13,7 @@ $$;
 -- p_max times within an hour; a role that nobody holds yet counts like somebody, for mails go out all the same.
 create or replace function actguard.asks_wait_ms(p_tenant text, p_gates jsonb, p_max int) returns bigint
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   with reached (roles) as (
     select array[r] from jsonb_array_elements(p_gates) g, jsonb_array_elements_text(g->'roles') r
     union
@@ -32,6 +34,7 @@ create or replace function actguard.open_approval(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare r runs; a approvals; v_ask integer; v_again boolean := true; v_wait bigint; v_expires timestamptz := to_timestamp((p->>'expiresAtMs')::bigint / 1000.0);
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:asks:' || (p->>'tenant'), 0));
   select * into r from runs where run = p->>'run';
   if not found or r.tenant <> p->>'tenant' then return jsonb_build_object('kind', 'refused', 'problem', 'unknown_run'); end if;
@@ -40,7 +43,7 @@ begin
   if not found then
     select * into a from approvals where approval = p->>'equal' and run = p->>'run' and state = 'open' and expires_at > clock_timestamp()
       and gates = p->'gates';
-    if found then perform append_entries(p->'joined'); end if;
+    if found then perform write_entries(p->'joined'); end if;
   end if;
   if a.approval is null then
     v_again := false;
@@ -59,7 +62,7 @@ begin
     values (p->>'approval', r.tenant, r.run, p->>'call', v_ask, p->>'nonce', convert_to(p->>'request', 'UTF8'), p->'content',
       p->'gates', p->>'title', v_expires)
     returning * into a;
-    perform append_entries(p->'entries');
+    perform write_entries(p->'entries');
   end if;
   return jsonb_build_object('kind', 'opened', 'again', v_again, 'joined', a.call <> p->>'call', 'approvalId', a.approval, 'nonce', a.nonce,
     'expiresAtMs', ms(a.expires_at), 'title', a.title,
@@ -72,11 +75,12 @@ create or replace function actguard.end_approval(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare a approvals;
 begin
+  perform bind_run(p->>'run');
   select * into a from approvals where approval = p->>'approval' and run = p->>'run' for update;
   if not found then return null; end if;
   if a.state = 'open' or (a.state = 'granted' and p->>'outcome' = 'withdrawn') then
     update approvals set state = p->>'outcome', ended_at = clock_timestamp() where approval = a.approval;
-    perform append_entries(p->'entries');
+    perform write_entries(p->'entries');
     return p->>'outcome';
   end if;
   return a.state;
@@ -85,6 +89,7 @@ end $$;
 -- Asks for people: p = { tenant?, state? }, at most 200, newest first.
 create or replace function actguard.list_approvals(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p->>'tenant', '*'));
   select jsonb_build_object('approvalId', a.approval, 'tenant', a.tenant, 'run', a.run, 'call', a.call, 'title', a.title,
     'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
     'openedAtMs', ms(a.opened_at), 'expiresAtMs', ms(a.expires_at), 'invalidAnswers', a.invalid_answers,
@@ -99,6 +104,7 @@ $$;
 -- One ask as an approver reads it; null: there is none.
 create or replace function actguard.read_approval(p_approval text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_approval(p_approval);
   select jsonb_build_object('approvalId', a.approval, 'nonce', a.nonce, 'run', a.run, 'workflowId', r.workflow_id, 'title', a.title,
     'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
     'request', convert_from(a.request, 'UTF8'), 'content', a.content,

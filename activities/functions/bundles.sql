@@ -1,6 +1,7 @@
 -- Everything that proves an answered ask to a stranger; null: there is none.
 create or replace function actguard.approval_evidence(p_approval text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_approval(p_approval);
   select jsonb_build_object('request', convert_from(a.request, 'UTF8'), 'content', a.content,
     'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
     'answers', (select coalesce(jsonb_agg(jsonb_build_object('envelope', n.envelope,

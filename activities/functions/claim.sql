@@ -8,7 +8,8 @@ declare
   v_key text := p #>> '{key,hash}'; v_scope text := coalesce(p #>> '{key,scope}', '');
   v_budget jsonb;
 begin
-  perform append_entries(p->'before');
+  perform bind_tenant(p->>'tenant');
+  if jsonb_array_length(p->'before') > 0 then perform write_entries(p->'before'); end if;
   perform share_control(p->>'tenant');
   select * into r from runs where run = p->>'run';
   if r.run is null or r.temporal_run <> p->>'temporalRun' or r.status <> 'open' then
@@ -135,7 +136,7 @@ begin
   if v_probe then
     update breakers set probe_token = p->>'token', probe_until = v_now + v_lease where breaker = b.breaker;
   end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   if jsonb_typeof(p->'rate') = 'object' then
     v_wait := take_slot(p #>> '{rate,bucket}', (p #>> '{rate,maxCalls}')::int, ms_interval((p #>> '{rate,periodMs}')::bigint));
     if v_wait is not null then -- filled since it was looked at: nothing of this claim stands, the caller looks again
@@ -152,6 +153,7 @@ create or replace function actguard.renew_claim(p_run text, p_call text, p_token
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare v_until timestamptz := clock_timestamp() + ms_interval(p_lease_ms); v_breaker text; v_abort boolean;
 begin
+  perform bind_run(p_run);
   update calls set lease_until = v_until where run = p_run and call = p_call and token = p_token and state = 'claimed'
     returning breaker, abort_at > last_claim_at into v_breaker, v_abort;
   if not found then return 'lost'; end if;
@@ -164,11 +166,13 @@ end $$;
 -- The state of a call; null: it was never claimed.
 create or replace function actguard.call_state(p_run text, p_call text) returns text
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select state from calls where run = p_run and call = p_call
 $$;
 
 -- What a question is about.
 create or replace function actguard.call_brief(p_run text, p_call text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('seq', seq, 'tool', tool, 'state', state) from calls where run = p_run and call = p_call
 $$;

@@ -2,6 +2,7 @@
 
 create or replace function actguard.command_context(p_run text, p_key text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'tenant', r.tenant, 'key', find_key(r.tenant, p_key))
   from (select 1) one left join runs r on r.run = p_run
 $$;
@@ -11,6 +12,7 @@ create or replace function actguard.use_command(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c command_nonces;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:nonce:' || (p->>'tenant') || ':' || (p->>'nonce'), 0));
   select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
   if found then return case when c.delivery = p->>'delivery' then 'ok' else 'used' end; end if;
@@ -24,13 +26,14 @@ begin
     perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
     delete from freezes where tenant = p->>'tenant' and scope = 'run' and 'run:' || value = p->>'target';
   end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return 'ok';
 end $$;
 
 -- What verifying a command for a tenant needs: the time and the key.
 create or replace function actguard.tenant_command_context(p_tenant text, p_key text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'key', find_key(p_tenant, p_key))
 $$;
 
@@ -38,8 +41,9 @@ $$;
 create or replace function actguard.record_refused_command(p jsonb) returns void
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
+  perform bind_tenant(p->>'tenant');
   if (select count(*) from entries where run = '' and tenant = p->>'tenant' and kind = 'command.invalid'
       and inserted_at > clock_timestamp() - interval '1 hour') < (p->>'max')::int then
-    perform append_entries(p->'entries');
+    perform write_entries(p->'entries');
   end if;
 end $$;

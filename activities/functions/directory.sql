@@ -5,6 +5,7 @@ create or replace function actguard.enrol_key(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare k keys; v_roles text[] := array(select jsonb_array_elements_text(p->'roles'));
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:key:' || (p->>'tenant') || ':' || (p->>'keyId'), 0));
   select * into k from keys where tenant = p->>'tenant' and key_id = p->>'keyId';
   if found then
@@ -16,13 +17,14 @@ begin
   insert into keys (key_id, tenant, person, roles, envelope, chain, valid_from, valid_until, dev, kind, credential)
   values (p->>'keyId', p->>'tenant', p->>'person', v_roles, p->'envelope', p->'chain', (p->>'validFrom')::timestamptz,
     (p->>'validUntil')::timestamptz, (p->>'dev')::boolean, coalesce(p->>'kind', 'ed25519'), p->>'credential');
-  perform append_entries(coalesce(p->'entries', '[]'::jsonb));
+  perform write_entries(coalesce(p->'entries', '[]'::jsonb));
   return 'enrolled';
 end $$;
 
 -- A key as it counts in a tenant, as JSON; null where there is none.
 create or replace function actguard.find_key(p_tenant text, p_key text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   select jsonb_build_object('tenant', k.tenant, 'person', k.person, 'roles', k.roles, 'envelope', k.envelope,
     'chain', k.chain, 'revoked', k.revoked_at is not null, 'dev', k.dev)
   from keys k where k.key_id = p_key and k.tenant in (p_tenant, '*') order by k.tenant = p_tenant desc limit 1
@@ -31,6 +33,7 @@ $$;
 -- Everybody's keys, newest first; p_tenant null: of every tenant.
 create or replace function actguard.list_keys(p_tenant text default null) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p_tenant, '*'));
   select jsonb_build_object('tenant', k.tenant, 'person', k.person, 'roles', k.roles, 'keyId', k.key_id, 'kind', k.kind, 'dev', k.dev,
     'enrolledAtMs', ms(k.enrolled_at), 'revoked', k.revoked_at is not null)
   from keys k where p_tenant is null or k.tenant in (p_tenant, '*') order by k.enrolled_at desc
@@ -66,5 +69,6 @@ end $$;
 -- The groups of a user in its tenant, for policies: its roles in the directory.
 create or replace function actguard.groups_of(p_tenant text, p_person text, p_max int) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   select coalesce((select to_jsonb(p.roles[1:p_max]) from people p where p.tenant = p_tenant and p.person = p_person), '[]'::jsonb)
 $$;

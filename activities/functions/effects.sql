@@ -50,11 +50,12 @@ create or replace function actguard.late_outcome(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c calls; v_now timestamptz; v_open text[]; v_contradicts boolean := false;
 begin
+  perform bind_run(p->>'run');
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
   v_now := clock_timestamp();
   v_open := array_remove(c.fate_open, p->>'token');
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   if c.effect = 'read' then return jsonb_build_object('kind', 'kept', 'contradicts', false); end if;
   if p->>'state' = 'succeeded' then
     perform note_provenance(c.run, c.call, p->'provenance'); -- the run may read it as the call's result
@@ -88,13 +89,14 @@ begin
     v_contradicts := c.state = 'succeeded' and cardinality(v_open) = 0 and cardinality(c.fate_open) > 0 and c.resolved is not null;
     update calls set fate_open = v_open where run = c.run and call = c.call;
   end if;
-  if v_contradicts then perform append_entries(p->'alarm'); end if;
+  if v_contradicts then perform write_entries(p->'alarm'); end if;
   return jsonb_build_object('kind', 'kept', 'contradicts', v_contradicts, 'state', c.state);
 end $$;
 
 -- Open questions, oldest first. p_tenant null: of every tenant.
 create or replace function actguard.list_questions(p_tenant text default null) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p_tenant, '*'));
   select jsonb_build_object('run', c.run, 'call', c.call, 'tenant', c.tenant, 'tool', c.tool, 'agent', r.agent, 'user', r.user_id,
     'reason', c.question, 'openedAtMs', ms(coalesce(c.question_at, c.finished_at, c.last_claim_at)), 'asked', c.asked,
     'askAfterMs', ms(c.ask_after), 'needsPerson', c.needs_person,

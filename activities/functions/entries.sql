@@ -2,6 +2,14 @@
 
 create or replace function actguard.append_entries(p_entries jsonb) returns void
 language plpgsql security definer set search_path = actguard, pg_temp as $$
+begin
+  perform bind_tenant(p_entries #>> '{0,tenant}');
+  perform write_entries(p_entries);
+end $$;
+
+-- The same inside a function that has bound its tenant.
+create or replace function actguard.write_entries(p_entries jsonb) returns void
+language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare e jsonb; new_id bigint;
 begin
   if jsonb_array_length(p_entries) > 8 then -- many at once: one statement for all of them; for a few, a loop is cheaper
@@ -13,8 +21,8 @@ begin
       on conflict (run, tenant, key) do nothing returning id, run, tenant, key
     ),
     waits as (insert into ledger_pending (entry_id) select id from kept)
-    insert into entry_contents (entry_id, content)
-    select k.id, g->'content' from given
+    insert into entry_contents (entry_id, tenant, content)
+    select k.id, k.tenant, g->'content' from given
     join kept k on k.run = coalesce(g->>'run', '') and k.tenant = g->>'tenant' and k.key = g->>'key'
     where jsonb_typeof(g->'content') = 'object' order by n on conflict (entry_id) do nothing;
     return;
@@ -28,7 +36,7 @@ begin
     )
     insert into ledger_pending (entry_id) select id from kept returning entry_id into new_id;
     if new_id is not null and jsonb_typeof(e->'content') = 'object' then
-      insert into entry_contents (entry_id, content) values (new_id, e->'content');
+      insert into entry_contents (entry_id, tenant, content) values (new_id, e->>'tenant', e->'content');
     end if;
   end loop;
 end $$;
@@ -75,6 +83,7 @@ create or replace function actguard.id_before(p_since_ms bigint) returns bigint
 language plpgsql stable security definer set search_path = actguard, pg_temp as $$
 declare v_low bigint := 0; v_high bigint; v_middle bigint; v_at timestamptz; v_since timestamptz := to_timestamp(p_since_ms / 1000.0) - interval '10 minutes';
 begin
+  perform bind_unbound('*');
   if p_since_ms is null then return 0; end if;
   select coalesce(max(id), 0) into v_high from entries;
   while v_low < v_high loop -- every entry up to v_low is older
@@ -88,8 +97,10 @@ end $$;
 -- Reading the ledger: a page after an id, oldest first. Bodies come as the text whose UTF-8 bytes are kept.
 create or replace function actguard.list_entries(p jsonb) returns setof jsonb
 language plpgsql stable security definer set search_path = actguard, pg_temp as $$
-declare v_after bigint := greatest(coalesce((p->>'after')::bigint, 0), id_before((p->>'sinceMs')::bigint)); v_limit int := least(coalesce((p->>'limit')::int, 100), 1000);
+declare v_after bigint := coalesce((p->>'after')::bigint, 0); v_limit int := least(coalesce((p->>'limit')::int, 100), 1000);
 begin
+  perform bind_tenant(coalesce(p->>'tenant', '*'));
+  v_after := greatest(v_after, id_before((p->>'sinceMs')::bigint));
   if p->>'run' is not null then -- by its index, however long the ledger is
     return query select entry_json(e) from entries e where e.run = p->>'run' and e.id > v_after and entry_matches(e, p)
       order by e.id limit v_limit;
@@ -101,18 +112,21 @@ end $$;
 -- The latest entries, newest first.
 create or replace function actguard.newest_entries(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p->>'tenant', '*'));
   select entry_json(e) from entries e where entry_matches(e, p) order by e.id desc limit least(coalesce((p->>'limit')::int, 100), 1000)
 $$;
 
 -- One entry by its id, with its place in the sealed ledger; null where there is none.
 create or replace function actguard.read_entry(p_id bigint) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select entry_json(e) || jsonb_build_object('leaf', (select l.idx from ledger_leaves l where l.entry_id = e.id)) from entries e where e.id = p_id
 $$;
 
 -- How many entries of each kind a run has.
 create or replace function actguard.count_entries(p_run text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select case when p_run is null then bind_tenant('*') else bind_run(p_run) end;
   select coalesce(jsonb_object_agg(kind, n), '{}'::jsonb)
   from (select kind, count(*) as n from entries where p_run is null or run = p_run group by kind) k
 $$;

@@ -4,6 +4,7 @@
 -- Runs that an erasure names: of one run, or of all of a user.
 create or replace function actguard.erasable_runs(p jsonb) returns setof text
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p->>'tenant');
   select run from runs where tenant = p->>'tenant'
     and case when p->>'user' is null then run = p->>'run' else user_id = p->>'user' end
 $$;
@@ -14,6 +15,7 @@ create or replace function actguard.erase_content(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c command_nonces; v_runs text[]; v_found text[]; v_call text := p->>'call'; v_count integer;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:nonce:' || (p->>'tenant') || ':' || (p->>'nonce'), 0));
   select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
   if found then return jsonb_build_object('kind', case when c.delivery = p->>'delivery' then 'ok' else 'used' end); end if;
@@ -57,7 +59,7 @@ begin
 
   insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
   values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return jsonb_build_object('kind', 'ok', 'entries', v_count);
 end $$;
 

@@ -4,6 +4,7 @@
 -- asked for where its calls start; its name has a slash, which no tool's has.
 create or replace function actguard.freeze_of(p_tenant text, p_run text, p_user text, p_agent text, p_tool text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   select jsonb_build_object('scope', scope, 'value', value, 'by', set_by, 'reason', reason)
   from freezes
   where (tenant = p_tenant or tenant = '*')
@@ -48,6 +49,7 @@ end $$;
 -- Whether a freeze asked to stop this model call.
 create or replace function actguard.model_call_aborted(p_run text, p_call text) returns boolean
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select abort_at is not null from model_calls where run = p_run and call = p_call
 $$;
 
@@ -57,6 +59,7 @@ create or replace function actguard.set_freeze(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare v_abort boolean := coalesce((p->>'abort')::boolean, false); v_aborted integer := 0;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
   if p->>'scope' = 'run' and not exists (select from runs where run = p->>'value' and tenant = p->>'tenant' and status = 'open') then
     return jsonb_build_object('kind', 'unknown');
@@ -72,7 +75,7 @@ begin
   values (p->>'tenant', p->>'scope', p->>'value', p->>'by', p->>'reason')
   on conflict (tenant, scope, value) do nothing;
   if v_abort then v_aborted := abort_calls(p->>'tenant', p->>'scope', p->>'value'); end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return jsonb_build_object('kind', 'set', 'aborted', v_aborted);
 end $$;
 
@@ -81,6 +84,7 @@ create or replace function actguard.set_signed_freeze(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c command_nonces;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:nonce:' || (p->>'tenant') || ':' || (p->>'nonce'), 0));
   select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
   if found then
@@ -99,13 +103,14 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:' || (p->>'tenant'), 0));
   delete from freezes where tenant = p->>'tenant' and scope = p->>'scope' and value = p->>'value';
   if not found then return false; end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return true;
 end $$;
 
 -- What holds, oldest first; p_tenant null: everywhere. Freezes of every tenant are always among them.
 create or replace function actguard.list_freezes(p_tenant text default null) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p_tenant, '*'));
   select jsonb_build_object('tenant', tenant, 'scope', scope, 'value', value, 'by', set_by, 'reason', reason, 'setAtMs', ms(set_at))
   from freezes where p_tenant is null or tenant in (p_tenant, '*') order by id
 $$;
@@ -116,6 +121,7 @@ create or replace function actguard.thaw_scope(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c command_nonces;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:nonce:' || (p->>'tenant') || ':' || (p->>'nonce'), 0));
   select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
   if found then return case when c.delivery = p->>'delivery' then 'ok' else 'used' end; end if;

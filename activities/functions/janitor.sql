@@ -4,6 +4,7 @@
 -- ended, or that are a day old.
 create or replace function actguard.lost_claims(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('run', c.run, 'call', c.call, 'seq', c.seq, 'tool', c.tool, 'tenant', c.tenant, 'effect', c.effect,
     'state', c.state, 'token', c.token, 'user', r.user_id, 'agent', r.agent, 'mayHaveLanded',
     c.effect = 'write' and ((c.state = 'claimed' and c.sends) or cardinality(c.fate_open) > 0), 'runStatus', r.status)
@@ -19,6 +20,7 @@ create or replace function actguard.lose_claim(p jsonb) returns boolean
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c calls; v_now timestamptz; v_open text[]; v_unknown boolean := p->>'state' = 'unknown';
 begin
+  perform bind_run(p->>'run');
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   v_now := clock_timestamp();
   if not found or c.token <> p->>'token' or c.state <> p->>'from' or c.lease_until > v_now then return false; end if;
@@ -42,13 +44,14 @@ begin
     update calls set charged = c.reserved where run = c.run and call = c.call;
     perform settle_call(c.accounts, c.reserved, null, c.reserved);
   end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return true;
 end $$;
 
 -- Questions that are due. A run that lives asks its own; its ones are here when it has not for p.graceMs.
 create or replace function actguard.due_questions(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('run', c.run, 'call', c.call, 'tool', c.tool)
   from calls c join runs r on r.run = c.run
   where c.state = 'unknown' and c.ask_after is not null
@@ -59,6 +62,7 @@ $$;
 -- Everything that asking about a call needs; null: there is no such question. Arguments that were erased are null.
 create or replace function actguard.question_call(p_run text, p_call text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('seq', c.seq, 'tool', c.tool, 'argsDigest', c.args_digest, 'approval', c.approval,
     'reserved', c.reserved, 'workflowId', r.workflow_id, 'temporalRun', r.temporal_run, 'runStatus', r.status,
     'content', (select ec.content from entries e join entry_contents ec on ec.entry_id = e.id
@@ -71,6 +75,7 @@ create or replace function actguard.claim_question(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c calls; r runs; v_now timestamptz; v_freeze jsonb;
 begin
+  perform bind_tenant(p->>'tenant');
   perform share_control(p->>'tenant');
   select * into r from runs where run = p->>'run';
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
@@ -94,6 +99,7 @@ end $$;
 -- Questions that became known without their run p.graceMs ago, and that it has not looked at since.
 create or replace function actguard.untold_calls(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('run', c.run, 'call', c.call, 'workflowId', r.workflow_id, 'runStatus', r.status)
   from calls c join runs r on r.run = c.run
   where c.untold and c.state in ('succeeded', 'failed')
@@ -104,12 +110,14 @@ $$;
 -- Its run was told, or has ended.
 create or replace function actguard.call_told(p_run text, p_call text) returns void
 language sql security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   update calls set untold = false where run = p_run and call = p_call and state in ('succeeded', 'failed')
 $$;
 
 -- Nobody can ask about a call any more: a person has to say.
 create or replace function actguard.give_up_question(p_run text, p_call text, p_reason text) returns void
 language sql security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   update calls set ask_after = null, needs_person = true, question = p_reason
   where run = p_run and call = p_call and state = 'unknown'
 $$;
@@ -117,6 +125,7 @@ $$;
 -- Open runs that were not compared with Temporal for p.everyMs, longest first; they count as compared from now on.
 create or replace function actguard.unchecked_runs(p jsonb) returns setof jsonb
 language sql security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   update runs set checked_at = clock_timestamp() where run in (
     select run from runs where status = 'open'
       and coalesce(checked_at, opened_at) < clock_timestamp() - ms_interval((p->>'everyMs')::bigint)
@@ -129,10 +138,11 @@ $$;
 create or replace function actguard.close_lost_run(p jsonb) returns boolean
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
+  perform bind_run(p->>'run');
   update runs set status = p->>'status', last_seq = (p->>'lastSeq')::int, closed_at = clock_timestamp()
     where run = p->>'run' and status = 'open' and temporal_run = p->>'temporalRun';
   if not found then return false; end if;
   delete from freezes where scope = 'run' and value = p->>'run'; -- what has ended needs no freeze
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return true;
 end $$;

@@ -22,6 +22,7 @@ $$;
 create or replace function actguard.ledger_page(p_from bigint, p_to bigint, p_tenant text default null)
 returns table (idx bigint, entry bigint, hash bytea, body bytea, tenant text, content jsonb)
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p_tenant, '*'));
   select l.idx, l.entry_id, l.hash, case when p_tenant is null or e.tenant = p_tenant then e.body end, e.tenant,
     case when p_tenant is null or e.tenant = p_tenant then c.content end
   from ledger_leaves l left join entries e on e.id = l.entry_id left join entry_contents c on c.entry_id = e.id
@@ -31,6 +32,7 @@ $$;
 -- How many entries wait to be sealed, and since when the oldest does, in milliseconds of the database's clock.
 create or replace function actguard.ledger_waiting() returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('count', count(*), 'oldestMs', ms(min(e.inserted_at)), 'nowMs', ms(clock_timestamp()))
   from ledger_pending p join entries e on e.id = p.entry_id
 $$;
@@ -40,10 +42,11 @@ $$;
 create or replace function actguard.ledger_broken(p jsonb) returns void
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
+  perform bind_tenant('*');
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:*', 0));
   insert into freezes (tenant, scope, value, set_by, reason) values ('*', 'all', 'ledger', 'sealer', p->>'reason')
   on conflict (tenant, scope, value) do nothing;
-  if found then perform append_entries(p->'entries'); end if;
+  if found then perform write_entries(p->'entries'); end if;
 end $$;
 
 -- A verified recover: 'ok', 'used', 'expired'. Only roots of the configuration recover, no row here stands for them.
@@ -51,6 +54,7 @@ create or replace function actguard.ledger_recovered(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c command_nonces;
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:control:*', 0));
   select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
   if found then return case when c.delivery = p->>'delivery' then 'ok' else 'used' end; end if;
@@ -58,7 +62,7 @@ begin
   insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
   values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
   delete from freezes where tenant = '*' and scope = 'all' and value = 'ledger';
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return 'ok';
 end $$;
 
@@ -66,6 +70,7 @@ end $$;
 -- the enrolments of the keys that answered, and what erased content of it.
 create or replace function actguard.ledger_call(p_run text, p_call text) returns table (idx bigint, body bytea, content jsonb)
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   with own as (
     select e.id from entries e where e.run = p_run and (e.call = p_call or e.kind = 'run.opened'
       or e.kind = 'ledger.erased' and e.call is null)
@@ -90,6 +95,7 @@ $$;
 -- For an audit: entries that are neither sealed nor wait to be, as { run, call, kind }; at most p_limit.
 create or replace function actguard.ledger_hidden(p_limit int) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('run', e.run, 'call', e.call, 'kind', e.kind, 'key', e.key) from entries e
   where not exists (select from ledger_leaves l where l.entry_id = e.id)
     and not exists (select from ledger_pending p where p.entry_id = e.id) order by e.id limit p_limit
@@ -100,6 +106,7 @@ $$;
 create or replace function actguard.ledger_calls(p_run text, p_call text, p_limit int, p_cut bigint)
 returns table (run text, call text, seq int, state text, approval text, open boolean, fresh boolean)
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select run, call, seq, state, approval, open or coalesce(ms(ended) >= p_cut, false), ms(made) >= p_cut from (
     select c.run, c.call, c.seq, c.state, c.approval, c.state in ('claimed', 'retrying'), c.finished_at, c.last_claim_at from calls c
     union all
@@ -112,6 +119,7 @@ $$;
 create or replace function actguard.ledger_runs(p_after text, p_limit int, p_cut bigint)
 returns table (run text, workflow_id text, fresh boolean, ended boolean)
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select r.run, r.workflow_id, ms(r.opened_at) >= p_cut, coalesce(ms(r.closed_at) < p_cut, false)
   from runs r where r.run > p_after order by r.run limit p_limit
 $$;
@@ -120,6 +128,7 @@ $$;
 create or replace function actguard.ledger_approvals(p_after text, p_limit int, p_cut bigint)
 returns table (approval text, run text, call text, fresh boolean)
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select a.approval, a.run, a.call, ms(a.consumed_at) >= p_cut
   from approvals a where a.state = 'consumed' and a.approval > p_after order by a.approval limit p_limit
 $$;

@@ -3,6 +3,7 @@
 -- An ask as a mail needs it, with the addresses of invited people whose key may answer it; `waiting`: of those who have not.
 create or replace function actguard.mail_context(p_approval text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_approval(p_approval);
   select jsonb_build_object('request', convert_from(a.request, 'UTF8'), 'content', a.content, 'state', a.state,
     'mails', coalesce(jsonb_agg(distinct m.mail) filter (where m.mail is not null), '[]'::jsonb),
     'waiting', coalesce(jsonb_agg(distinct m.mail) filter (where m.mail is not null and not m.answered), '[]'::jsonb),
@@ -21,6 +22,7 @@ $$;
 -- what came of an ask once that is known. Whoever gets one here sends it; one that was not sent is due again, for a day.
 create or replace function actguard.due_mails(p_limit int) returns setof jsonb
 language sql security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   with due as (
     select a.approval, a.run, 'reminder' as what from approvals a
     where a.state = 'open' and a.expires_at > statement_timestamp() and a.expires_at - a.opened_at >= interval '20 minutes'

@@ -6,6 +6,7 @@ language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare
   c calls; v_now timestamptz; v_open text[]; v_landed boolean; v_state text := p->>'state'; v_spent jsonb; v_marks jsonb;
 begin
+  perform bind_tenant(p->>'tenant');
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
   v_now := clock_timestamp();
@@ -52,7 +53,7 @@ begin
   end if;
   if jsonb_array_length(p->'provenance') > 0 then perform note_provenance(c.run, c.call, p->'provenance'); end if;
   if v_spent is not null then v_marks := settle_call(c.accounts, c.reserved, c.charged, v_spent); end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return jsonb_build_object('kind', 'ok', 'nowMs', ms(v_now), 'marks', v_marks);
 end $$;
 
@@ -85,6 +86,7 @@ create or replace function actguard.resolve_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c calls; v_now timestamptz; v_last timestamptz;
 begin
+  perform bind_run(p->>'run');
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'not_found'); end if;
   v_now := clock_timestamp();
@@ -109,6 +111,6 @@ begin
     where run = c.run and call = c.call;
   perform recharge_call(c, p #> '{result,spentMicros}');
   perform note_provenance(c.run, c.call, p->'provenance');
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return jsonb_build_object('kind', 'ok');
 end $$;

@@ -4,6 +4,7 @@
 -- The key that a passkey's credential belongs to, with the evidence that makes it count; null: none.
 create or replace function actguard.page_passkey(p_credential text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'tenant', k.tenant, 'person', k.person, 'keyId', k.key_id,
     'envelope', k.envelope, 'chain', k.chain, 'revoked', k.revoked_at is not null)
   from keys k where k.credential = p_credential order by k.revoked_at nulls first, k.enrolled_at desc limit 1
@@ -13,6 +14,7 @@ $$;
 create or replace function actguard.open_page_session(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
+  perform bind_tenant(p->>'tenant');
   delete from page_sessions where expires_at < clock_timestamp() - interval '1 day';
   if exists (select from page_sessions where nonce = p->>'nonce') then return 'used'; end if;
   perform 1 from keys where tenant = p->>'tenant' and key_id = p->>'keyId' and revoked_at is null for share;
@@ -29,6 +31,7 @@ end $$;
 -- Who a session is; null: there is none, it has ended, or its key does not count any more.
 create or replace function actguard.page_session(p_token text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('tenant', s.tenant, 'person', s.person, 'keyId', s.key_id, 'credential', k.credential, 'dev', k.dev,
     'roles', live_roles(s.tenant, s.person, s.key_id, k.roles), 'expiresAtMs', ms(s.expires_at), 'nowMs', ms(clock_timestamp()))
   from page_sessions s join keys k on k.tenant = s.tenant and k.key_id = s.key_id
@@ -38,6 +41,7 @@ $$;
 
 create or replace function actguard.end_page_session(p_token text) returns void
 language sql security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   delete from page_sessions where token_sha256 = p_token
 $$;
 
@@ -54,6 +58,7 @@ language plpgsql stable security definer set search_path = actguard, pg_temp as 
 declare s jsonb := page_session(p_token); v_roles text[];
 begin
   if s is null then return; end if;
+  perform bind_tenant(s->>'tenant');
   v_roles := array(select jsonb_array_elements_text(s->'roles'));
   return query
     select jsonb_build_object('approvalId', a.approval, 'tenant', a.tenant, 'title', a.title, 'openedAtMs', ms(a.opened_at),
@@ -70,6 +75,7 @@ language plpgsql stable security definer set search_path = actguard, pg_temp as 
 declare s jsonb := page_session(p_token); a approvals; v_roles text[];
 begin
   if s is null then return null; end if;
+  perform bind_tenant(s->>'tenant');
   v_roles := array(select jsonb_array_elements_text(s->'roles'));
   select * into a from approvals where approval = p_approval;
   if not found or not may_see(s->>'tenant', v_roles, a.tenant, a.gates) then return null; end if;
@@ -93,6 +99,7 @@ language plpgsql stable security definer set search_path = actguard, pg_temp as 
 declare s jsonb := page_session(p_token);
 begin
   if s is null then return; end if;
+  perform bind_tenant(s->>'tenant');
   return query
     select jsonb_build_object('approvalId', a.approval, 'tenant', a.tenant, 'title', a.title, 'decision', n.decision,
       'answeredAtMs', ms(n.answered_at), 'state', a.state, 'effect', (select c.state from calls c
@@ -105,12 +112,14 @@ end $$;
 -- Grows whenever anything is recorded: pages that are open look again.
 create or replace function actguard.page_version() returns bigint
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select coalesce((select id from entries order by id desc limit 1), 0)
 $$;
 
 -- What checking an answer before it is sent needs; the same that a worker looks at.
 create or replace function actguard.check_context(p_approval text, p_key text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_approval(p_approval);
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'run', a.run, 'request', convert_from(a.request, 'UTF8'),
     'state', case when a.state = 'open' and a.expires_at <= clock_timestamp() then 'expired' else a.state end,
     'key', find_key(a.tenant, p_key), 'invalidAnswers', a.invalid_answers,

@@ -19,12 +19,13 @@ $$;
 create or replace function actguard.push_policies(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
+  perform bind_tenant('*');
   if exists (select from policy_sets where digest = p->>'digest') then return 'again'; end if;
   if (select count(*) from policy_sets) >= (p->>'max')::int then return 'full'; end if;
   insert into policy_sets (digest, files, source, pushed_by) values (p->>'digest', p->'files', p->>'source', p->>'by')
   on conflict do nothing;
   if not found then return 'again'; end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return 'pushed';
 end $$;
 
@@ -39,12 +40,14 @@ $$;
 -- it every few seconds.
 create or replace function actguard.policy_epoch() returns bigint
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select count(*) from policy_activations
 $$;
 
 -- What is active everywhere, with its evidence, and the epoch it was read at (both of one snapshot).
 create or replace function actguard.policy_state() returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant('*');
   select jsonb_build_object('epoch', policy_epoch(), 'active',
     (select coalesce(jsonb_agg(jsonb_build_object('tenant', a.tenant, 'role', a.role, 'digest', a.digest, 'evidence', x.evidence)),
       '[]'::jsonb) from active_policies a join policy_activations x on x.id = a.activation where a.digest is not null))
@@ -53,6 +56,7 @@ $$;
 -- Sets and activations for people, newest first, at most 200 each; p_tenant null: everywhere.
 create or replace function actguard.list_policies(p_tenant text default null) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p_tenant, '*'));
   select jsonb_build_object(
     'sets', (select coalesce(jsonb_agg(s), '[]'::jsonb) from (
       select jsonb_build_object('digest', digest, 'source', source, 'pushedBy', pushed_by, 'pushedAtMs', ms(pushed_at),
@@ -73,6 +77,7 @@ $$;
 -- What verifying an activation needs: time, key, what is active in that scope, and who proposed the same before.
 create or replace function actguard.activation_context(p_tenant text, p_role text, p_key text, p_digest text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   select jsonb_build_object('nowMs', ms(clock_timestamp()), 'key', find_key(p_tenant, p_key),
     'active', (select digest from active_policies where tenant = p_tenant and role = p_role),
     'everywhere', (select digest from active_policies where tenant = '*' and role = p_role),
@@ -99,6 +104,7 @@ create or replace function actguard.activate_policies(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare c command_nonces; q policy_proposals; v_active text; v_id bigint; v_digest text := p->>'digest';
 begin
+  perform bind_tenant(p->>'tenant');
   perform pg_advisory_xact_lock(hashtextextended('actguard:nonce:' || (p->>'tenant') || ':' || (p->>'nonce'), 0));
   select * into c from command_nonces where tenant = p->>'tenant' and nonce = p->>'nonce';
   if found then
@@ -120,7 +126,7 @@ begin
   end if;
   insert into command_nonces (tenant, nonce, target, person, key_id, envelope, delivery)
   values (p->>'tenant', p->>'nonce', p->>'target', p->>'person', p->>'keyId', p->'envelope', p->>'delivery');
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   if (p->>'propose')::boolean then
     insert into policy_proposals (tenant, digest, replaced, person, key_tenant, key_id, roles, root, evidence)
     values (p->>'tenant', coalesce(v_digest, ''), coalesce(v_active, ''), p->>'person', p->>'keyTenant', p->>'keyId',
@@ -142,6 +148,7 @@ end $$;
 -- call?, limit? }. Of a call in a chain of asks and a start each is one.
 create or replace function actguard.recorded_decisions(p jsonb) returns setof jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(coalesce(p->>'tenant', '*'));
   select jsonb_build_object('id', e.id, 'kind', e.kind, 'tenant', e.tenant, 'run', e.run, 'call', e.call,
     'insertedAtMs', ms(e.inserted_at), 'data', convert_from(e.body, 'UTF8')::jsonb->'data', 'content', c.content)
   from entries e left join entry_contents c on c.entry_id = e.id

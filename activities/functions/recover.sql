@@ -3,6 +3,7 @@
 -- Where a run is governed.
 create or replace function actguard.run_place(p_run text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('workflowId', workflow_id, 'tenant', tenant, 'status', status) from runs where run = p_run
 $$;
 
@@ -17,11 +18,12 @@ create or replace function actguard.recover_run(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare r runs;
 begin
+  perform bind_run(p->>'run');
   select * into r from runs where run = p->>'run' for update;
   if r.status <> 'open' then return 'closed'; end if;
   if r.temporal_run = p->>'temporalRun' and r.missing_call is not distinct from r.accepted_gap then return 'same'; end if;
   update runs set temporal_run = p->>'temporalRun', accepted_gap = missing_call where run = r.run;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return 'ok';
 end $$;
 

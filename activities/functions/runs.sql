@@ -23,6 +23,7 @@ create or replace function actguard.open_run(p jsonb) returns text
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare r runs;
 begin
+  perform bind_tenant(p->>'tenant');
   perform ensure_accounts(p->>'tenant', p->>'user', p->>'agent', coalesce(p->'accounts', '[]'::jsonb));
   perform share_control(p->>'tenant'); -- an account that is made meanwhile finds this run, or this run finds it
   insert into runs (run, tenant, user_id, agent, mode, workflow_id, temporal_run, grant_json, accounts)
@@ -36,12 +37,13 @@ begin
     return 'taken';
   end if;
   if jsonb_array_length(p->'provenance') > 0 then perform note_provenance(p->>'run', '', p->'provenance'); end if;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return 'opened';
 end $$;
 
 create or replace function actguard.read_grant(p_run text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select jsonb_build_object('grant', grant_json, 'workflowId', workflow_id, 'status', status,
     'openedAtMs', floor(extract(epoch from opened_at) * 1000)) from runs where run = p_run
 $$;
@@ -50,7 +52,8 @@ $$;
 create or replace function actguard.record_run(p jsonb) returns void
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 begin
-  perform append_entries(p->'entries');
+  perform bind_run(p->>'run');
+  perform write_entries(p->'entries');
   if p->>'status' is not null then
     update runs set status = p->>'status', last_seq = (p->>'lastSeq')::int, closed_at = clock_timestamp()
     where run = p->>'run' and status = 'open';

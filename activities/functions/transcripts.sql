@@ -4,6 +4,7 @@
 -- (a repeated effect answers with the first result).
 create or replace function actguard.read_results(p_tenant text, p_refs jsonb) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_tenant(p_tenant);
   select coalesce(jsonb_object_agg(w.ref->>'ref', jsonb_build_object('state', c.state, 'result', c.result)), '{}'::jsonb)
   from jsonb_array_elements(p_refs) as w(ref)
   join calls c on c.run = w.ref->>'run' and c.call = w.ref->>'call' and c.tenant = p_tenant
@@ -12,6 +13,7 @@ $$;
 -- Whether an attempt of this call has started, whatever came of it.
 create or replace function actguard.model_call_begun(p_run text, p_call text) returns boolean
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select exists (select from model_calls where run = p_run and call = p_call)
 $$;
 
@@ -22,7 +24,8 @@ create or replace function actguard.start_model_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare r runs; m model_calls; v_text text; v_freeze jsonb; v_budget jsonb;
 begin
-  perform append_entries(coalesce(p->'before', '[]'::jsonb));
+  perform bind_tenant(p->>'tenant');
+  perform write_entries(coalesce(p->'before', '[]'::jsonb));
   perform share_control(p->>'tenant');
   v_text := check_run(p->>'run', p->>'temporalRun', p->>'continuedFrom');
   if v_text <> 'ok' then return jsonb_build_object('kind', 'run', 'problem', v_text); end if;
@@ -41,7 +44,7 @@ begin
       where run = m.run and call = m.call;
     if m.accounts is not null then perform settle_call(m.accounts, m.reserved, m.charged, m.reserved); end if;
     delete from live_text where run = m.run and call = m.call;
-    perform append_entries(p->'lostEntries');
+    perform write_entries(p->'lostEntries');
     return jsonb_build_object('kind', 'lost');
   end if;
 
@@ -60,7 +63,7 @@ begin
   exception when unique_violation then
     raise exception 'actguard: started at the same moment' using errcode = '40001'; -- Temporal tries again
   end;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return jsonb_build_object('kind', 'started', 'watched', is_watched(r.run),
     'turns', coalesce((select jsonb_agg(jsonb_build_object('turn', t.turn, 'messages', t.messages, 'digest', t.digest, 'parent', t.parent)
       order by t.turn) from transcripts t where t.run = r.run), '[]'::jsonb),
@@ -73,6 +76,7 @@ create or replace function actguard.finish_model_call(p jsonb) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$
 declare m model_calls; v_last transcripts; t jsonb := p->'transcript'; v_marks jsonb;
 begin
+  perform bind_run(p->>'run');
   select * into m from model_calls where run = p->>'run' and call = p->>'call' for update;
   if not found then return jsonb_build_object('kind', 'gone'); end if;
   delete from live_text where run = m.run and call = m.call;
@@ -80,7 +84,7 @@ begin
     if coalesce((p->>'elsewhere')::boolean, false) and m.result = p->>'result' then -- the same settlement, tried again
       return jsonb_build_object('kind', 'ok');
     end if;
-    perform append_entries(p->'lateEntries');
+    perform write_entries(p->'lateEntries');
     return jsonb_build_object('kind', 'late');
   end if;
   if m.accounts is not null then v_marks := settle_call(m.accounts, m.reserved, m.charged, p->'spent'); end if;
@@ -89,7 +93,7 @@ begin
     if (v_last.run is not null and v_last.turn >= m.turn) or v_last.digest is distinct from t->>'parent' then
       update model_calls set state = 'failed', usage = p->'usage', result = p->>'conflictResult', finished_at = clock_timestamp(), spent = p->'spent'
         where run = m.run and call = m.call;
-      perform append_entries(p->'conflictEntries');
+      perform write_entries(p->'conflictEntries');
       return jsonb_build_object('kind', 'conflict', 'marks', v_marks);
     end if;
     insert into transcripts (run, turn, messages, digest, parent, bytes, call)
@@ -97,13 +101,14 @@ begin
   end if;
   update model_calls set state = p->>'state', usage = p->'usage', result = p->>'result', finished_at = clock_timestamp(), spent = p->'spent'
     where run = m.run and call = m.call;
-  perform append_entries(p->'entries');
+  perform write_entries(p->'entries');
   return jsonb_build_object('kind', 'ok', 'marks', v_marks);
 end $$;
 
 -- A run's transcript, oldest turn first.
 create or replace function actguard.read_transcript(p_run text) returns jsonb
 language sql stable security definer set search_path = actguard, pg_temp as $$
+  select bind_run(p_run);
   select coalesce(jsonb_agg(jsonb_build_object('turn', t.turn, 'messages', t.messages, 'digest', t.digest, 'parent', t.parent)
     order by t.turn), '[]'::jsonb) from transcripts t where t.run = p_run
 $$;

@@ -97,12 +97,12 @@ create table actguard.breakers (
 
 -- ---------------------------------------------------------------- least privilege
 do $$ begin
-  create role actguard_worker nologin;
+  if not exists (select from pg_roles where rolname = 'actguard_worker') then create role actguard_worker nologin; end if;
 exception when duplicate_object or unique_violation then null;
 end $$;
 do $$ begin
   -- workers and readers connect as whoever they are and act as this role
-  execute format('grant actguard_worker to %I', current_user);
+  if not pg_has_role(current_user, 'actguard_worker', 'set') then execute format('grant actguard_worker to %I', current_user); end if;
 end $$;
 revoke all on all tables in schema actguard from public;
 grant usage on schema actguard to actguard_worker;

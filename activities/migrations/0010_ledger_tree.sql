@@ -27,11 +27,11 @@ create table actguard.ledger_checkpoints (
 insert into actguard.ledger_pending (entry_id) select id from actguard.entries;
 
 do $$ begin
-  create role actguard_sealer nologin;
+  if not exists (select from pg_roles where rolname = 'actguard_sealer') then create role actguard_sealer nologin; end if;
 exception when duplicate_object or unique_violation then null;
 end $$;
 do $$ begin
-  execute format('grant actguard_sealer to %I', current_user);
+  if not pg_has_role(current_user, 'actguard_sealer', 'set') then execute format('grant actguard_sealer to %I', current_user); end if;
 end $$;
 grant usage on schema actguard to actguard_sealer;
 revoke all on all tables in schema actguard from public;

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { signatureChecks } from '../../activities/signatures.ts';
 import { readHistory } from '../../activities/history.ts';
-import { sealerIdOf, TASK_QUEUE } from '../../workflows/ids.ts';
+import { sealerIdOf } from '../../workflows/ids.ts';
 import { sealedQuery } from '../../workflows/messages.ts';
 import type { Json } from '../../governance/json.ts';
 import { auditLedger } from '../ledger-audit.ts';
@@ -41,7 +41,7 @@ export function registerAudit(ledger: Command, io: Io): void {
     .action((flags: Flags) =>
       withActguard(io, async (actguard) => {
         const keys = flags.key.length > 0 ? flags.key : [devKeyText(actguard.target.stateDirectory)];
-        const handle = actguard.client.workflow.getHandle(sealerIdOf(TASK_QUEUE));
+        const handle = actguard.client.workflow.getHandle(sealerIdOf(actguard.taskQueue));
         const sealer = await handle.query(sealedQuery).catch(() => null);
         if (sealer === null) io.progress('the sealer did not answer: what it remembers is not compared');
         const verdict = await auditLedger(actguard.db, {

@@ -8,7 +8,7 @@ import { Option } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { Json } from '../../governance/json.ts';
 import { noteKeyText, parseNoteKey } from '../../governance/note.ts';
-import { exportForTlogverify, exportLines, proveCall } from '../ledger-export.ts';
+import { exportForTlogverify, exportLines, keptTenant, proveCall } from '../ledger-export.ts';
 import { readKeyPublic } from '../keys.ts';
 import type { Io } from './io.ts';
 import { connected } from './doors.ts';
@@ -26,14 +26,17 @@ export function registerExport(ledger: Command, io: Io): void {
   ledger
     .command('export')
     .description('write the sealed ledger to a file that a stranger verifies')
-    .option('--tenant <tenant>', 'its entries in full, of all others bare hashes; default: everything')
+    .option(
+      '--tenant <tenant>',
+      'its entries in full, of all others bare hashes; default: everything that this connection reads',
+    )
     .option('--contents', 'with what lies beside entries: arguments, outputs, envelopes')
     .addOption(new Option('--format <format>', 'how').choices(['jsonl', 'tlogverify']).default('jsonl'))
     .option('--key <key>', "the log's public key, for `tlogverify`; default: the dev stack's")
     .requiredOption('--out <file>', 'where to')
     .action((flags: ExportFlags) =>
       connected(io, async ({ db, stateDirectory }) => {
-        const tenant = flags.tenant ?? null;
+        const tenant = flags.tenant ?? (await keptTenant(db));
         const keys = flags.format === 'tlogverify' ? [flags.key ?? devKeyText(stateDirectory)] : [];
         const pieces =
           flags.format === 'jsonl'

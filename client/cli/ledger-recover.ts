@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { toBase64 } from '../../governance/base64.ts';
 import { ActGuardError } from '../../governance/errors.ts';
 import { EVERY_TENANT } from '../../governance/freeze.ts';
-import { TASK_QUEUE, sealerIdOf } from '../../workflows/ids.ts';
+import { sealerIdOf } from '../../workflows/ids.ts';
 import { recoverSignal, sealedQuery } from '../../workflows/messages.ts';
 import { makeCommand } from '../commands.ts';
 import { DEV_ROOT_KEY_FILE } from '../dev-approver.ts';
@@ -27,8 +27,13 @@ export function registerRecover(ledger: Command, io: Io): void {
         const { stateDirectory } = actguard.target;
         const file = flags.key ?? (stateDirectory === null ? undefined : join(stateDirectory, DEV_ROOT_KEY_FILE));
         const key = await ownKey(io, stateDirectory, file);
-        const handle = actguard.client.workflow.getHandle(sealerIdOf(TASK_QUEUE));
-        const before = await handle.query(sealedQuery);
+        const handle = actguard.client.workflow.getHandle(sealerIdOf(actguard.taskQueue));
+        const before = await handle.query(sealedQuery).catch((cause: unknown) => {
+          throw new ActGuardError('BACKEND_UNAVAILABLE', 'the sealer does not answer', {
+            hint: 'is the worker with the sealing key running?',
+            cause,
+          });
+        });
         if (before.trouble === null) throw new ActGuardError('CONFLICT', 'the ledger needs no recovery');
         io.line(`the sealer says: ${before.trouble.reason}`);
         if (!(await io.confirm('entries that are lost stay lost; go on from what is there?'))) return;

@@ -34,7 +34,7 @@ export function register(program: Command, doors: Doors): void {
         }[] = [];
         const most = Math.min(Math.max(1, Number(flags.limit) || 20), 1_000);
         for await (const info of actguard.client.workflow.list({
-          query: queryOf(flags),
+          query: queryOf(actguard.target.tenant === undefined ? flags : { ...flags, tenant: actguard.target.tenant }),
           pageSize: Math.min(most, 100),
         })) {
           const attribute = (name: string): unknown => info.searchAttributes[name]?.[0];

@@ -51,11 +51,10 @@ test('P3 any order of reserving, settling and releasing, many at once: never neg
           calls: share > 0 ? 1 : 0,
         };
         for (const unit of ['usdMicros', 'tokens', 'calls'] as const) total[unit] += spent[unit];
-        await db().query('select actguard.settle_call($1::jsonb, $2::jsonb, null, $3::jsonb)', [
-          JSON.stringify(call.held),
-          JSON.stringify(call.amount),
-          JSON.stringify(spent),
-        ]);
+        await db().query(
+          'select actguard.settle_call($1::jsonb, $2::jsonb, null, $3::jsonb) from actguard.bind_tenant($4)',
+          [JSON.stringify(call.held), JSON.stringify(call.amount), JSON.stringify(spent), tenant],
+        );
       };
       // three reservations at once: they meet at the same rows
       for (let i = 0; i < steps.length; i += 3) {
@@ -64,8 +63,8 @@ test('P3 any order of reserving, settling and releasing, many at once: never neg
             if (op !== 'reserve')
               return settle(open.length === 0 ? 0 : pick % open.length, op === 'settle' ? share : 0);
             const [row] = await db().query<{ a: { kind: string; held: unknown } }>(
-              'select actguard.reserve_accounts($1, $2, $3::jsonb) as a',
-              [ids, 'x', JSON.stringify(amount)],
+              'select actguard.reserve_accounts($1, $2, $3::jsonb) as a from actguard.bind_tenant($4)',
+              [ids, 'x', JSON.stringify(amount), tenant],
             );
             if (row?.a.kind === 'held' && row.a.held !== null) open.push({ held: row.a.held, amount });
           }),

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { migrate } from '../../activities/migrate.ts';
 import { WORKER_ROLE, connectDatabase } from '../../activities/postgres.ts';
 import { freshDatabase, type FreshDatabase } from '../support/database.ts';
 
@@ -27,5 +30,34 @@ test('P1 a worker reaches tables through functions only: no table can be read, c
     expect(await worker.query('select actguard.list_entries($1::jsonb)', ['{}'])).toEqual([]);
   } finally {
     await worker.end();
+  }
+});
+
+test('P7 whoever owns a database migrates it, whatever the login is called and without being a superuser', async () => {
+  const name = `owner_${randomUUID().slice(0, 8)}`;
+  const admin = new pg.Client({ connectionString: database.url });
+  await admin.connect();
+  const url = Object.assign(new URL(database.url), {
+    username: name,
+    password: 'only-here',
+    pathname: `/${name}`,
+  }).href;
+  try {
+    await admin.query(
+      `create role ${name} login password 'only-here' in role actguard_worker, actguard_sealer, actguard_functions`,
+    );
+    await admin.query(`create database ${name} owner ${name}`);
+    await migrate(url);
+    await migrate(url);
+    const worker = connectDatabase(url, { role: WORKER_ROLE, max: 1 });
+    expect(await worker.query('select actguard.list_entries($1::jsonb)', ['{}'])).toEqual([]);
+    await worker.end();
+  } finally {
+    await admin.query(`drop database if exists ${name} with (force)`);
+    await admin
+      .query(`revoke actguard_functions, actguard_worker, actguard_sealer from ${name}`)
+      .catch(() => undefined);
+    await admin.query(`drop role if exists ${name}`);
+    await admin.end();
   }
 });

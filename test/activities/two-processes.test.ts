@@ -39,6 +39,7 @@ test('CB3 CB4 two worker processes share one breaker: of forty calls at its rese
   const at = { tenant: 'acme', calls: 20, breaker, rate: null };
   const settle = (probe: BurstAnswer | undefined, verdict: 'success' | 'fail') =>
     writeOutcome(fresh.db, {
+      tenant: 'acme',
       run: probe?.run ?? '',
       call: 'c1',
       token: probe?.token ?? '',

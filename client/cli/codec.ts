@@ -17,6 +17,7 @@ import { findTarget, openDatabase } from '../connection.ts';
 import { PAYLOAD_KEYS_ENV, payloadKeysFile } from '../data-converter.ts';
 import { registerDestroy } from './codec-destroy.ts';
 import type { Io } from './io.ts';
+import { stopped } from './stopped.ts';
 
 const MIN_TOKEN_CHARS = 16;
 
@@ -93,6 +94,7 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
     const hint = `at least ${MIN_TOKEN_CHARS} letters, digits, _ and -`;
     throw new ActGuardError('CONFIG_INVALID', 'ACTGUARD_CODEC_TOKEN is no token', { hint });
   }
+  const stop = stopped();
   const { startCodecServer } = await import('../../worker/codec-server.ts');
   const db = openDatabase(target);
   const keys = openPayloadKeys(fileOf(options.keys));
@@ -103,9 +105,7 @@ async function serve(options: ServeOptions, io: Io): Promise<void> {
   if (!['127.0.0.1', '::1', 'localhost'].includes(options.host)) {
     io.progress('it listens beyond this machine: whoever has the token reads everything');
   }
-  await new Promise<void>((stopped) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopped());
-  });
+  await stop;
   await server.close();
   await db.end();
 }

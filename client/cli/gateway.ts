@@ -3,6 +3,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { type Command, InvalidArgumentError } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { Io } from './io.ts';
+import { stopped } from './stopped.ts';
 
 interface GatewayCommand {
   readonly config?: string;
@@ -22,9 +23,7 @@ export function register(program: Command, io: Io): void {
 }
 
 async function serve(options: GatewayCommand, io: Io): Promise<void> {
-  const stopped = new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => resolve());
-  });
+  const stop = stopped();
   const databaseUrl = process.env['ACTGUARD_DATABASE_URL'];
   if (!databaseUrl) {
     throw new ActGuardError('CONFIG_INVALID', 'nothing says where Postgres is', {
@@ -51,7 +50,7 @@ async function serve(options: GatewayCommand, io: Io): Promise<void> {
   });
   io.json({ origin: passkeys.origins[0] ?? '', host: options.host, port: page.port });
   io.line(`the approval page of ${passkeys.origins[0] ?? ''} listens on ${options.host}:${page.port}`);
-  await stopped;
+  await stop;
   await page.stop();
 }
 

@@ -8,6 +8,7 @@ import { openWitnessMemory } from '../../worker/witness-memory.ts';
 import { startWitness } from '../../worker/witness-server.ts';
 import { readKeyHead } from '../keys.ts';
 import type { Io } from './io.ts';
+import { stopped } from './stopped.ts';
 
 interface Flags {
   readonly key: string;
@@ -51,14 +52,13 @@ async function witness(flags: Flags, io: Io): Promise<void> {
   const logs = flags.log.map(logKey);
   const passphrase = readKeyHead(flags.key).encrypted ? await io.passphrase(`passphrase of ${flags.key}: `) : null;
   const signer = fileSigner(flags.key, 'witness', passphrase);
+  const stop = stopped();
   const server = await startWitness({ signer, memory, logs, host: flags.host, port: flags.port });
   if (process.connected) process.send?.({ kind: 'ready', url: server.url }, undefined, undefined, () => undefined);
   io.line(`witness at ${server.url}`);
   io.line(`key ${noteKeyText(signer.key)}`);
   io.json({ url: server.url, key: noteKeyText(signer.key), logs: logs.map((log) => log.name) });
-  await new Promise<void>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
-  });
+  await stop;
   await server.stop();
 }
 

@@ -1,13 +1,18 @@
 /** docker-compose.yml and Dockerfile: nothing dangles, nothing listens to the world, and their command lines run, without containers. */
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import { generateKey, writeKeyFile } from '../../client/keys.ts';
+import { noteKeyText } from '../../governance/note.ts';
+import { freePort } from '../../worker/ports.ts';
 import { SEARCH_ATTRIBUTES } from '../../worker/search-attributes.ts';
 import { findTemporal } from '../../worker/temporal-server.ts';
 import { freshDatabase } from '../support/database.ts';
+import { noteKey } from '../support/note-keys.ts';
 import { temporalAddress } from '../support/temporal.ts';
 
 interface Service {
@@ -95,34 +100,104 @@ test('the search attributes are registered by the command line that stands there
   }
 });
 
+/** A folder as the image has it: the program beside its packages, a configuration mounted below. */
+function image(): string {
+  const app = mkdtempSync(join(folder, 'app-'));
+  for (const name of ['bin', 'package.json', 'node_modules']) symlinkSync(resolve(name), join(app, name));
+  mkdirSync(join(app, 'config'));
+  cpSync('examples/refund-desk', join(app, 'config'), { recursive: true });
+  return app;
+}
+
+/** Starts a part by the command line that stands there, waits until it says that it is ready, and tells it to stop. */
+async function startsAndStops(
+  name: string,
+  app: string,
+  env: NodeJS.ProcessEnv,
+  ready: RegExp,
+  adjust: (word: string) => string = (word) => word,
+  whileReady: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const [program, ...args] = file.services[name]?.command ?? [];
+  expect(program).toBe('node');
+  const child = spawn(process.execPath, args.map(adjust), { cwd: app, env: { PATH: process.env['PATH'], ...env } });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (said += part.toString()));
+  const ended = new Promise<number | null>((done) => child.on('exit', done));
+  try {
+    while (!ready.test(said) && child.exitCode === null) await new Promise((r) => setTimeout(r, 100));
+    expect(child.exitCode, said).toBeNull();
+    await whileReady();
+    child.kill('SIGTERM');
+    expect(await ended, said).toBe(0);
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
+
 test('the worker starts by the command line and the variables that stand there, and ends when it is told to stop', async () => {
-  const worker = file.services['worker'];
   const database = await freshDatabase({ max: 1 });
-  // as in the image: the program beside its packages, the configuration mounted below
-  for (const name of ['bin', 'package.json', 'node_modules']) symlinkSync(resolve(name), join(folder, name));
-  mkdirSync(join(folder, 'config'));
-  cpSync('examples/refund-desk', join(folder, 'config'), { recursive: true });
   const given: { readonly [name: string]: string } = {
     TEMPORAL_ADDRESS: temporalAddress(),
     TEMPORAL_NAMESPACE: 'default',
     ACTGUARD_DATABASE_URL: database.url,
     ACTGUARD_SMTP_URL: 'smtp://127.0.0.1:1',
   };
-  expect(Object.keys(worker?.environment ?? {}).sort()).toEqual(Object.keys(given).sort());
-  const [program, ...args] = worker?.command ?? [];
-  expect(program).toBe('node');
-  const env = { PATH: process.env['PATH'], PAYMENTS_API_KEY: 'a-key-of-the-test-0123456789', ...given };
-  const child = spawn(process.execPath, args, { cwd: folder, env });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (said += part.toString()));
-  const ended = new Promise<number | null>((done) => child.on('exit', done));
+  expect(Object.keys(file.services['worker']?.environment ?? {}).sort()).toEqual(Object.keys(given).sort());
   try {
-    while (!/ready|RUNNING|polls/i.test(said) && child.exitCode === null) await new Promise((r) => setTimeout(r, 100));
-    expect(child.exitCode, said).toBeNull();
-    child.kill('SIGTERM');
-    expect(await ended, said).toBe(0);
+    const env = { PAYMENTS_API_KEY: 'a-key-of-the-test-0123456789', ...given };
+    await startsAndStops('worker', image(), env, /ready|RUNNING|polls/i);
   } finally {
-    child.kill('SIGKILL');
     await database.drop();
   }
 }, 120_000);
+
+test('the approval page starts by the command line and the variables that stand there, and answers', async () => {
+  const database = await freshDatabase({ max: 1 });
+  const app = image();
+  const text = readFileSync(join(app, 'config/actguard.config.ts'), 'utf8');
+  const page = text.replace('approvals: { notify', "approvals: { page: 'https://approvals.example', notify");
+  expect(page).not.toBe(text);
+  writeFileSync(join(app, 'config/actguard.config.ts'), page);
+  const given: { readonly [name: string]: string } = {
+    TEMPORAL_ADDRESS: temporalAddress(),
+    TEMPORAL_NAMESPACE: 'default',
+    ACTGUARD_DATABASE_URL: database.url,
+  };
+  expect(Object.keys(file.services['gateway']?.environment ?? {}).sort()).toEqual(Object.keys(given).sort());
+  const port = await freePort();
+  const adjust = (word: string): string =>
+    word.replace('--port=8400', `--port=${port}`).replace('0.0.0.0', '127.0.0.1');
+  const asked = async (): Promise<void> => {
+    const headers = { host: 'approvals.example' }; // as the proxy in front of it hands it on
+    const answer = await new Promise<IncomingMessage>((done, failed) =>
+      get({ host: '127.0.0.1', port, path: '/', headers }, done).on('error', failed),
+    );
+    answer.resume();
+    expect([answer.statusCode, typeof answer.headers['content-security-policy']]).toEqual([200, 'string']);
+  };
+  try {
+    await startsAndStops('gateway', app, given, /listens on/, adjust, asked);
+  } finally {
+    await database.drop();
+  }
+}, 120_000);
+
+test('the witness starts by the command line that stands there, with a key and a log of its own', async () => {
+  const app = image();
+  const keys = join(app, 'witness.key');
+  writeKeyFile(keys, generateKey('witness.example'), null);
+  const adjust = (word: string): string =>
+    word
+      .replace('/run/witness/witness.key', keys)
+      .replace('/memory/', `${app}/`)
+      .replace('${ACTGUARD_LOG_KEY:-}', noteKeyText(noteKey('log.test').key))
+      .replace('0.0.0.0', '127.0.0.1')
+      .replace('--port=8401', '--port=0');
+  await startsAndStops('witness', app, {}, /witness at http/, adjust);
+}, 60_000);
+
+test('every part of ours is tried here', () => {
+  const ours = services.filter(([, part]) => part.build !== undefined).map(([name]) => name);
+  expect(ours.sort()).toEqual(['gateway', 'witness', 'worker']);
+});

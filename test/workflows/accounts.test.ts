@@ -66,9 +66,9 @@ test('BU6 an agent whose tenant has nothing left pauses with what it needs, and 
     const handle = await start();
     expect(await shows(handle, (state) => state.status === 'exhausted')).toMatchObject({ needed: { usdMicros: 5 } });
     expect(world.models).toHaveLength(1);
-    expect(world.notified).toEqual(['budget']);
     await handle.signal(budgetChangedSignal);
     expect(await handle.result()).toMatchObject({ status: 'answered', text: 'went on' });
+    expect(world.notified).toEqual(['budget']); // after its state is shown
     const announced = world.records.flatMap((r) => r.entries).filter((e) => e.kind === 'budget.exhausted');
     expect(announced.map((e) => e.data)).toEqual([
       { needed: { usdMicros: 5, tokens: 0, calls: 0 }, account: 'user:alice' },

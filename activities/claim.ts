@@ -217,6 +217,8 @@ export async function writeOutcome(db: ContentDatabase, request: OutcomeRequest)
 export async function writeLateOutcome(
   db: Database,
   request: Pick<OutcomeRequest, 'tenant' | 'run' | 'call' | 'token' | 'state' | 'result' | 'provenance' | 'entries'> & {
+    /** Written when it answers the question: nothing happened. */
+    readonly failed: readonly EntryRow[];
     /** Written when it contradicts what was recorded. */
     readonly alarm: readonly EntryRow[];
   },

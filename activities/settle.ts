@@ -263,6 +263,13 @@ async function late(
       result,
       provenance: request.provenance,
       entries: [callEntry(prepared.frame, 'call.late', `late:${token}`, data)],
+      failed: [
+        callEntry(prepared.frame, 'call.failed', `failed:${token}`, {
+          late: true,
+          spentMicros: data.spentMicros,
+          code: (result?.error as CallError | undefined)?.code ?? 'TOOL_FAILED',
+        }),
+      ],
       alarm: [callEntry(prepared.frame, 'call.contradicted', 'contradicted', data)],
     }),
   );

@@ -138,7 +138,9 @@ function apply(known: RunSoFar, run: string, kind: string, entry: JsonObject): C
   const end = ENDS[kind];
   if (end !== undefined && (call.state === null || call.state === 'unknown')) call.state = end;
   if (kind === 'call.resolved') call.state = data['happened'] === false ? 'failed' : 'succeeded';
-  if (kind === 'call.late' && call.state === 'unknown' && data['state'] === 'succeeded') call.state = 'succeeded';
+  // it happened, whatever its other attempts say; a call that has ended is not looked at again
+  const open = call.started && (call.state === null || call.state === 'unknown');
+  if (kind === 'call.late' && open && data['state'] === 'succeeded') call.state = 'succeeded';
   return call;
 }
 

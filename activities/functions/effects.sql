@@ -84,6 +84,7 @@ begin
         needs_person = false, untold = true, freed_key = key_hash, key_hash = null, resolved = jsonb_build_object('by', 'late outcome')
       where run = c.run and call = c.call;
       perform recharge_call(c, p #> '{result,spentMicros}');
+      perform write_entries(p->'failed');
       return jsonb_build_object('kind', 'resolved');
     end if;
     v_contradicts := c.state = 'succeeded' and cardinality(v_open) = 0 and cardinality(c.fate_open) > 0 and c.resolved is not null;

@@ -12,6 +12,7 @@ import type { CallToolResult } from '../../activities/types.ts';
 import { guardedFetch, type Traffic } from '../../activities/guarded-fetch.ts';
 import { networkOf } from '../../activities/network.ts';
 import { applyResolve } from '../../activities/resolve.ts';
+import { checkCompleteness } from '../../governance/completeness.ts';
 import { ActGuardError } from '../../governance/errors.ts';
 import type { JsonObject } from '../../governance/json.ts';
 import { desk, told, type TestRun } from '../support/calls.ts';
@@ -107,6 +108,17 @@ const age = (run: TestRun, interval: string): Promise<unknown> =>
     run.run,
     interval,
   ]);
+
+/** What the ledger says became of call `x`: an audit holds it against the call's row. */
+async function toldOf(run: TestRun): Promise<string | null | undefined> {
+  const rows = await db().query<{ body: string }>(
+    `select convert_from(body, 'UTF8') as body from actguard.entries where run = $1 order by id`,
+    [run.run],
+  );
+  const told = checkCompleteness({ keepCalls: true });
+  for (const { body } of rows) told.entry(JSON.parse(body) as JsonObject);
+  return told.end().calls.find(({ call }) => call === 'x')?.state;
+}
 
 /** An attempt that is stopped in the middle and taken over; `resume` lets it end. */
 async function overtaken(tool: ReturnType<typeof pay>, args: { n: number }) {
@@ -284,6 +296,7 @@ describe('late outcomes', () => {
       output: { receipt: args.n },
     });
     expect(await kinds(run)).toEqual(['run.opened', 'call.started', 'call.unknown', 'call.late']);
+    expect(await toldOf(run)).toBe('succeeded');
     expect(count(args.n)).toBe(1);
   });
 
@@ -323,6 +336,7 @@ describe('late outcomes', () => {
       const row = await rowOf(run, 'x');
       expect(row.state).toBe(others === 0 ? 'failed' : 'unknown');
       expect(row.key_hash === null).toBe(others === 0);
+      expect(await toldOf(run)).toBe(others === 0 ? 'failed' : 'unknown');
       if (others === 1) continue;
       const own = { kind: 'failed', error: { code: 'TOOL_FAILED', message: expect.any(String) } };
       expect(await run.call('pay', args, { call: 'x', attempt: 3 })).toMatchObject(own);
@@ -384,6 +398,7 @@ describe('late outcomes', () => {
       await expect(resume()).rejects.toMatchObject({ type: 'IN_PROGRESS' });
       expect(await kinds(run)).toEqual(expect.arrayContaining(['call.resolved', 'call.late', 'call.contradicted']));
       expect(await rowOf(run, 'x')).toMatchObject({ state: 'failed', key_hash: expect.any(String) });
+      expect(await toldOf(run)).toBe('failed');
       expect(count(args.n)).toBe(1);
     }
   });
@@ -412,6 +427,7 @@ describe('late outcomes', () => {
     go();
     await expect(second).rejects.toMatchObject({ type: 'IN_PROGRESS' });
     expect(await run.call('pay', args, { call: 'x', attempt: 3 })).toMatchObject({ kind: 'done' });
+    expect(await toldOf(run)).toBe('succeeded');
     expect(count(args.n)).toBe(1);
   });
 });

@@ -32,7 +32,7 @@ interface Row {
 
 const FINAL: { readonly [state: string]: readonly string[] } = {
   succeeded: ['call.succeeded', 'call.resolved', 'call.late'],
-  failed: ['call.failed', 'call.resolved', 'call.late'],
+  failed: ['call.failed', 'call.resolved'],
   unknown: ['call.unknown'],
 };
 

@@ -77,6 +77,7 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
   const since = await settled(db, evidence.waitMs ?? 0);
   const { waiting } = since;
   const checkpoints = await readCheckpoints(db, evidence, wrong);
+  const head = checkpoints.at(-1);
   const roots = new Map(checkpoints.map((c) => [c.size, c.root]));
   const { tripwire } = evidence;
   const completeness = checkCompleteness({ keepCalls: true });
@@ -92,7 +93,8 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
       wrong(`the first ${peaks.size} entries are not those that the sealer remembers: history was rewritten`);
     }
   };
-  for await (const leaf of leaves(db)) {
+  // what is sealed while this reads belongs to the next audit
+  for await (const leaf of leaves(db, head?.size ?? Infinity)) {
     if (leaf.idx !== peaks.size) {
       wrong(`leaf ${peaks.size} is missing`);
       break;
@@ -114,9 +116,10 @@ export async function auditLedger(db: Db, evidence: AuditEvidence): Promise<Audi
     peaks = appendLeaves(peaks, [hash]).peaks;
     compare();
   }
-  const head = checkpoints.at(-1);
   if (head && head.size !== peaks.size)
     wrong(`the last checkpoint is over ${head.size} entries, ${peaks.size} are there`);
+  if (head && (await sealedBeyond(db, head.size)))
+    wrong(`the last checkpoint is over ${head.size} entries, more are there`);
   if (!head && peaks.size > 0) wrong('there is no checkpoint that the key signed');
   if (tripwire && tripwire.size > peaks.size) {
     wrong(
@@ -154,15 +157,23 @@ interface Leaf {
   readonly content: JsonObject | null;
 }
 
-async function* leaves(db: Db): AsyncGenerator<Leaf> {
-  for (let from = 0; ; from += PAGE) {
+async function* leaves(db: Db, size: number): AsyncGenerator<Leaf> {
+  for (let from = 0; from < size; from += PAGE) {
     const rows = await db.query<Leaf>('select idx, hash, body, content from actguard.ledger_page($1, $2)', [
       from,
-      from + PAGE,
+      Math.min(from + PAGE, size),
     ]);
     yield* rows;
     if (rows.length === 0) return;
   }
+}
+
+/** Whether leaves stand after so many that no later checkpoint covers: a sealer writes both at once. */
+async function sealedBeyond(db: Db, size: number): Promise<boolean> {
+  const leaf = await db.query('select idx from actguard.ledger_page($1, $2)', [size, size + 1]);
+  if (leaf.length === 0) return false;
+  const later = await db.query('select size from actguard.ledger_checkpoints_page($1, $2)', [size, 1]);
+  return later.length === 0;
 }
 
 async function readCheckpoints(

@@ -16,8 +16,8 @@ export default defineConfig({
     globals: false,
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 180_000,
+    hookTimeout: 240_000,
     teardownTimeout: 600_000, // a second Cedar makes every decision again; the first time on a machine it is compiled
     ...(existsSync(new URL(globalSetup, import.meta.url)) ? { globalSetup: [globalSetup] } : {}),
   },

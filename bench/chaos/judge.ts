@@ -86,7 +86,11 @@ export async function judge(
   for (const [order, n] of times) {
     if (n > 1) {
       duplicates += n - 1;
-      note('duplicate', rows.find((r) => r.order_id === order) ?? null, order);
+      for (const row of rows.filter((r) => r.order_id === order)) note('duplicate', row, order);
+      wrong.push(
+        `duplicate: order ${order} booked at ${books.flatMap((b) => (b.orderId === order ? [b.at] : [])).join(', ')}`,
+      );
+      wrong.push(...(await story(db, order)));
     }
     if (!succeeded.has(order) && !open.has(order)) {
       unknownWrong += 1;
@@ -105,6 +109,24 @@ export async function judge(
     unknownWrong,
     ledgerMismatches,
     questionsLeft: rows.filter((r) => r.state === 'unknown' && r.tool !== 'payments.plain').length,
-    wrong: wrong.slice(0, 20),
+    wrong: wrong.slice(0, 40),
   };
+}
+
+/** When what happened to the calls of an order: for whoever has to find out why. */
+async function story(db: Database, order: string): Promise<string[]> {
+  const calls = await db.query<{ t: string }>(
+    `select jsonb_build_object('run', run, 'call', call, 'state', state, 'attempts', attempts, 'claimed', claimed_at, 'lastClaim', last_claim_at,
+       'lastSend', last_send_at, 'leaseUntil', lease_until, 'finished', finished_at, 'asked', asked, 'sends', sends, 'resolved', resolved)::text as t
+     from actguard.calls c where exists (select from actguard.entries e join actguard.entry_contents ec on ec.entry_id = e.id
+       where e.run = c.run and e.call = c.call and ec.content #>> '{args,orderId}' = $1)`,
+    [order],
+  );
+  const entries = await db.query<{ t: string }>(
+    `select e.inserted_at::text || ' ' || e.run || '/' || e.call || ' ' || convert_from(e.body, 'UTF8') as t from actguard.entries e
+     where (e.run, e.call) in (select e.run, e.call from actguard.entries e join actguard.entry_contents ec on ec.entry_id = e.id
+       where ec.content #>> '{args,orderId}' = $1) order by e.id`,
+    [order],
+  );
+  return [...calls, ...entries].map(({ t }) => t);
 }

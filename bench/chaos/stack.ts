@@ -34,6 +34,8 @@ const QUIET = {
 export interface Booked {
   readonly refundId: string;
   readonly orderId: string;
+  /** ISO 8601. */
+  readonly at?: string;
 }
 
 export class ChaosStack {

@@ -47,7 +47,7 @@ beforeAll(async () => {
   await desk.fresh.db.query(`update actguard.approvals set expires_at = clock_timestamp() where approval = $1`, [
     expired.approvalId,
   ]);
-}, 120_000);
+}, 300_000);
 afterAll(() => desk.end());
 
 const bent = (more: Bent = {}): Bent => ({ origin: desk.origin, ...more });

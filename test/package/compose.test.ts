@@ -150,7 +150,7 @@ test('the worker starts by the command line and the variables that stand there, 
   } finally {
     await database.drop();
   }
-}, 120_000);
+}, 300_000);
 
 test('the approval page starts by the command line and the variables that stand there, and answers', async () => {
   const database = await freshDatabase({ max: 1 });
@@ -181,7 +181,7 @@ test('the approval page starts by the command line and the variables that stand 
   } finally {
     await database.drop();
   }
-}, 120_000);
+}, 300_000);
 
 test('the witness starts by the command line that stands there, with a key and a log of its own', async () => {
   const app = image();
@@ -195,7 +195,7 @@ test('the witness starts by the command line that stands there, with a key and a
       .replace('0.0.0.0', '127.0.0.1')
       .replace('--port=8401', '--port=0');
   await startsAndStops('witness', app, {}, /witness at http/, adjust);
-}, 60_000);
+}, 300_000);
 
 test('every part of ours is tried here', () => {
   const ours = services.filter(([, part]) => part.build !== undefined).map(([name]) => name);

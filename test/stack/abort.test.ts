@@ -56,7 +56,7 @@ function open(tenant: string): Promise<Session> {
 async function inFlight(session: Session, tool: string): Promise<{ id: string; result: ReturnType<Session['call']> }> {
   const id = randomUUID();
   const result = session.call(tool, { id });
-  await expect.poll(() => begun.has(id), { timeout: 15_000 }).toBe(true);
+  await expect.poll(() => begun.has(id), { timeout: 60_000 }).toBe(true);
   return { id, result };
 }
 
@@ -103,7 +103,7 @@ test('P7 freeze RUN --abort stops the calls of that run only, and holds in its c
 test('P7 P3 BU5 freeze --abort ends a model call in flight: paid in full, and the run asks again after the thaw', async () => {
   provider.answer = () => undefined; // it thinks, and thinks
   const run = await p.actguard.start('talker', { input: 'go', user: 'alice', tenant: 'hooli' });
-  await expect.poll(() => provider.seen.length, { timeout: 15_000 }).toBe(1);
+  await expect.poll(() => provider.seen.length, { timeout: 60_000 }).toBe(1);
   const frozen = await actguard('freeze', run.id, '--reason', 'talks too much', '--abort');
   expect(frozen.json).toEqual({ run: run.id, frozen: true, aborted: 1 });
   provider.answer = (_seen, response) => json(response, 200, chat({ text: 'hello' }));
@@ -111,8 +111,8 @@ test('P7 P3 BU5 freeze --abort ends a model call in flight: paid in full, and th
     const rows = await p.db.query<{ body: string }>(`select convert_from(body, 'UTF8') as body from actguard.entries where run = $1 and kind = 'call.failed'`, [run.id]); // prettier-ignore
     return rows.map(({ body }) => (JSON.parse(body) as { data: unknown }).data);
   };
-  await expect.poll(failed, { timeout: 15_000 }).toMatchObject([{ aborted: true, flagged: true }]);
-  await expect.poll(async () => (await run.state()).reserved.usdMicros, { timeout: 15_000 }).toBe(0);
+  await expect.poll(failed, { timeout: 60_000 }).toMatchObject([{ aborted: true, flagged: true }]);
+  await expect.poll(async () => (await run.state()).reserved.usdMicros, { timeout: 60_000 }).toBe(0);
   expect(provider.seen).toHaveLength(1); // it is not asked again while frozen
   await actguard('thaw', run.id, '--reason', 'go on');
   expect(await run.result()).toMatchObject({ status: 'answered', text: 'hello' });

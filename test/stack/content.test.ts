@@ -152,13 +152,13 @@ test('P5 nothing of what was asked, answered, shown or thrown stands in the data
   expect((await actguard('approvals')).lines.join()).toContain('canary-shown');
   const answered = await actguard('approve', id);
   expect(answered.lines.join('\n')).toContain('canary-carol');
-  await expect.poll(() => session.outcome('asked'), { timeout: 20_000 }).toMatchObject({ kind: 'done' });
+  await expect.poll(() => session.outcome('asked'), { timeout: 60_000 }).toMatchObject({ kind: 'done' });
 
   expect(await session.call('pay', { to: 'canary-broke', cents: 1 })).toMatchObject({ kind: 'failed' });
   expect(await session.call('send', { to: 'canary-lost' }, { callId: 'lost' })).toMatchObject({ kind: 'unknown' });
   expect((await actguard('questions')).lines.join()).toContain('lost');
   await actguard('resolve', `${session.run}/lost`, '--happened', '{"receipt":"by hand"}', '--reason', 'looked');
-  await expect.poll(() => session.outcome('lost'), { timeout: 20_000 }).toMatchObject({ output: { receipt: 'by hand' } }); // prettier-ignore
+  await expect.poll(() => session.outcome('lost'), { timeout: 60_000 }).toMatchObject({ output: { receipt: 'by hand' } }); // prettier-ignore
   runs = [run.id, session.run];
 
   const kept = await everything();
@@ -265,7 +265,7 @@ test('P5 P6 destroyed: refused while runs are open; then acme’s past is unread
     await expect.poll(async () => (await now('ledger', 'list', '--kind', 'codec.destroyed')).lines.length).toBe(1);
 
     const waiting = (): Promise<{ w: { count: number } }[]> => p.db.query('select actguard.ledger_waiting() as w');
-    await expect.poll(async () => (await waiting())[0]?.w.count, { timeout: 20_000 }).toBe(0);
+    await expect.poll(async () => (await waiting())[0]?.w.count, { timeout: 60_000 }).toBe(0);
     const exported = join(folder, 'export.jsonl');
     await now('ledger', 'export', '--contents', '--out', exported);
     const verified = await now('ledger', 'verify', exported, '--key', noteKeyText(log.key));

@@ -89,7 +89,7 @@ test('P7 push, activate, list and roll back on a running stack: the next call is
     digest: null,
     loosens: ['drops the forbid `closed`'],
   });
-  await expect.poll(call, { timeout: 10_000, interval: 200 }).toBe('done'); // refusals need no claim: the worker looks every 2 s
+  await expect.poll(call, { timeout: 60_000, interval: 200 }).toBe('done'); // refusals need no claim: the worker looks every 2 s
   expect((await listPolicies(p.db, 'acme')).activations).toMatchObject([
     { digest: null, replaced: digest, reason: 'paying again' },
     { digest, replaced: null, reason: 'stop paying', active: false },

@@ -43,8 +43,8 @@ beforeAll(async () => {
   const call = (name: string, amountCents: number) => session.call('payments.refund', { id: name, amountCents }, { callId: name }); // prettier-ignore
   expect(await call('small', 500)).toMatchObject({ kind: 'done' });
   expect(await call('asked', 20_000)).toMatchObject({ kind: 'pending' });
-  await vi.waitFor(async () => actguard('approve', (await listApprovals(p.db, {}))[0]?.approvalId ?? ''), 15_000);
-  await vi.waitFor(async () => expect(await session.outcome('asked')).toMatchObject({ kind: 'done' }), 15_000);
+  await vi.waitFor(async () => actguard('approve', (await listApprovals(p.db, {}))[0]?.approvalId ?? ''), 60_000);
+  await vi.waitFor(async () => expect(await session.outcome('asked')).toMatchObject({ kind: 'done' }), 60_000);
   expect(await call('denied', 60_000)).toMatchObject({ kind: 'denied' });
   expect(await call('second', 700)).toMatchObject({ kind: 'done' });
   expect(await call('limited', 800)).toMatchObject({ kind: 'denied', denial: { code: 'RATE_LIMITED' } });

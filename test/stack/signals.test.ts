@@ -209,4 +209,4 @@ test('P4 P5 P7 the same where payloads are encrypted: 400, by somebody without t
   } finally {
     await p.end();
   }
-}, 120_000);
+}, 300_000);

@@ -69,13 +69,13 @@ test('P5 the Temporal UI shows ciphertext, and with the codec server what the pa
   const address = `${ui}/namespaces/default/workflows/${workflowIdOf(session.run)}`;
   const page = await browser.newPage();
   await page.goto(address);
-  await expect.poll(() => inputOf(page), { timeout: 20_000 }).toMatch(/^"[\w+/]{200,}={0,2}"$/);
+  await expect.poll(() => inputOf(page), { timeout: 60_000 }).toMatch(/^"[\w+/]{200,}={0,2}"$/);
   expect(Buffer.from((await inputOf(page)).slice(1, -1), 'base64').toString('latin1')).not.toContain(WORDS);
   expect(await looks()).toEqual([]);
 
   await useCodecServer(page, endpoint);
   await page.goto(address);
-  await expect.poll(() => inputOf(page), { timeout: 20_000 }).toContain(`"input":"${WORDS}"`);
+  await expect.poll(() => inputOf(page), { timeout: 60_000 }).toContain(`"input":"${WORDS}"`);
   const [key] = readPayloadKeys(file).filter(({ tenant }) => tenant === 'acme');
   const [look] = await looks();
   expect(look?.tenant).toBe('acme');
@@ -88,6 +88,6 @@ test('P5 the Temporal UI shows ciphertext, and with the codec server what the pa
   await other.goto(address);
   await useCodecServer(other, endpoint.replace('abc', 'abd'));
   await other.goto(address);
-  await expect.poll(() => answers, { timeout: 20_000 }).toContain(401);
-  await expect.poll(() => inputOf(other), { timeout: 20_000 }).toMatch(/^"[\w+/]{200,}={0,2}"$/);
+  await expect.poll(() => answers, { timeout: 60_000 }).toContain(401);
+  await expect.poll(() => inputOf(other), { timeout: 60_000 }).toMatch(/^"[\w+/]{200,}={0,2}"$/);
 });

@@ -95,7 +95,7 @@ beforeAll(async () => {
   registers = await Promise.all(
     files.filter((file) => file !== 'io').map((file) => import(`../../client/cli/${file}.ts`) as Promise<Registers>),
   );
-}, 60_000);
+}, 300_000);
 afterAll(async () => {
   for (const each of Object.values(kept)) await each.close();
   await p?.end();
@@ -187,7 +187,7 @@ test('P1 P4 P7 a client of one tenant learns nothing of another by any command, 
     expect(await digestOfTenant(p.db, tables, THEIRS), args.join(' ')).toBe(before);
   }
   expect((await p.actguard.run(theirs.run).state()).status).toBe('waiting-approval');
-}, 120_000);
+}, 300_000);
 
 test('P1 the same commands by a client of that tenant are answered: what kept the others out was the tenant', async () => {
   for (const { args } of cases().filter(({ shows }) => shows)) expect(await said(THEIRS, args), args.join(' ')).toContain(MARK); // prettier-ignore

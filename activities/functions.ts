@@ -28,7 +28,7 @@ export const INNER_FUNCTIONS: readonly string[] = [
   'account_of', 'accounts_for', 'gone_accounts', 'ensure_accounts', 'recount_account', 'reserve_accounts', 'settle_accounts', 'settle_call',
   'recharge_call', 'gates_answered', 'live_roles', 'note_sign_count', 'take_over', 'claimed_again', 'abort_calls', 'lift_freeze', 'active_policy',
   'activated_policy', 'may_command', 'check_run', 'note_gap', 'own_result',
-  'entry_matches', 'entry_json', 'write_entries',
+  'entry_matches', 'entry_json', 'write_entries', 'settle_late',
 ]; // prettier-ignore
 const INNER_ONLY = `do $$ declare f regprocedure; begin
   for f in select oid::regprocedure from pg_proc where pronamespace = 'actguard'::regnamespace

@@ -43,6 +43,11 @@ begin
     if own.state = 'claimed' and own.lease_until > v_now then
       return jsonb_build_object('kind', 'busy', 'leaseLeftMs', ms(own.lease_until) - ms(v_now) + 1);
     end if;
+    if own.state in ('claimed', 'retrying') and own.late is not null then
+      -- whoever had it last is gone, and one before told that it happened: not sent again
+      perform settle_late(own);
+      return jsonb_build_object('kind', 'own', 'state', 'succeeded', 'result', own.late);
+    end if;
   end if;
 
   if exists (select from freezes) then

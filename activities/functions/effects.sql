@@ -34,6 +34,19 @@ begin
     'lastSendMs', ms(v_last), 'asked', own.asked);
 end $$;
 
+-- An attempt that was taken over has told meanwhile that it happened: that is what became of the call, whatever its other
+-- attempts come to. The caller holds the row's lock; nothing may be sent any more.
+create or replace function actguard.settle_late(c calls) returns void
+language plpgsql security definer set search_path = actguard, pg_temp as $$
+declare v_now timestamptz := clock_timestamp();
+begin
+  update calls set state = 'succeeded', result = c.late, late = null, lease_until = v_now, finished_at = v_now,
+    resolved = jsonb_build_object('by', 'late outcome'), key_expires_at = v_now + ms_interval(c.key_ttl_ms)
+    where run = c.run and call = c.call;
+  perform recharge_call(c, c.late->'spentMicros');
+  if c.breaker is not null then perform settle_breaker(c.breaker, c.token, 'none', 1); end if;
+end $$;
+
 -- The same claim asks again because the answer to it was lost on its way: nothing has run under it.
 create or replace function actguard.claimed_again(own calls, p jsonb, p_now timestamptz) returns jsonb
 language plpgsql security definer set search_path = actguard, pg_temp as $$

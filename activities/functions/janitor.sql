@@ -24,6 +24,10 @@ begin
   select * into c from calls where run = p->>'run' and call = p->>'call' for update;
   v_now := clock_timestamp();
   if not found or c.token <> p->>'token' or c.state <> p->>'from' or c.lease_until > v_now then return false; end if;
+  if c.late is not null then
+    perform settle_late(c); -- it happened: nothing is lost
+    return false;
+  end if;
   v_open := c.fate_open;
   if c.effect = 'write' and c.state = 'claimed' and c.sends and c.token <> all (v_open)
     and not coalesce((p->>'transactional')::boolean, false) then v_open := v_open || c.token; end if;

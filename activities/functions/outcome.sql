@@ -17,12 +17,7 @@ begin
     return jsonb_build_object('kind', 'late', 'state', c.state, 'result', c.result);
   end if;
   if c.late is not null and v_state <> 'succeeded' then
-    -- an attempt that was taken over has told meanwhile that it happened
-    update calls set state = 'succeeded', result = c.late, late = null, lease_until = v_now, finished_at = v_now,
-      resolved = jsonb_build_object('by', 'late outcome'), key_expires_at = v_now + ms_interval(c.key_ttl_ms)
-      where run = c.run and call = c.call;
-    perform recharge_call(c, c.late->'spentMicros');
-    if c.breaker is not null then perform settle_breaker(c.breaker, c.token, 'none', 1); end if;
+    perform settle_late(c);
     return jsonb_build_object('kind', 'late', 'state', 'succeeded', 'result', c.late);
   end if;
   v_open := array_remove(c.fate_open, c.token);
@@ -95,6 +90,10 @@ begin
   end if;
   if c.state in ('succeeded', 'failed') then
     return jsonb_build_object('kind', 'known', 'state', c.state, 'result', c.result);
+  end if;
+  if c.late is not null then
+    perform settle_late(c);
+    return jsonb_build_object('kind', 'known', 'state', 'succeeded', 'result', c.late);
   end if;
   -- a claim that has run out may have sent until its lease's end
   v_last := greatest(coalesce(c.last_send_at, c.last_claim_at), case when c.state = 'claimed' and c.sends then c.lease_until end);

@@ -14,7 +14,7 @@ import { networkOf } from '../../activities/network.ts';
 import { applyResolve } from '../../activities/resolve.ts';
 import { checkCompleteness } from '../../governance/completeness.ts';
 import { ActGuardError } from '../../governance/errors.ts';
-import type { JsonObject } from '../../governance/json.ts';
+import type { Json, JsonObject } from '../../governance/json.ts';
 import { desk, told, type TestRun } from '../support/calls.ts';
 
 const { db, worker } = desk();
@@ -399,6 +399,50 @@ describe('late outcomes', () => {
       expect(await kinds(run)).toEqual(expect.arrayContaining(['call.resolved', 'call.late', 'call.contradicted']));
       expect(await rowOf(run, 'x')).toMatchObject({ state: 'failed', key_hash: expect.any(String) });
       expect(await toldOf(run)).toBe('failed');
+      expect(count(args.n)).toBe(1);
+    }
+  });
+
+  test('P2 EX2 EX5 a success that comes while somebody asks about it is not sent again when that one dies, too', async () => {
+    for (const next of ['attempt', 'janitor', 'person'] as const) {
+      const args = fresh();
+      let answer: () => void = () => undefined;
+      const answered = new Promise<void>((resolve) => (answer = resolve));
+      let asks: () => void = () => undefined;
+      const asking = new Promise<void>((resolve) => (asks = resolve));
+      const reconcile = async (): Promise<Reconciled> => {
+        asks();
+        await answered;
+        return { kind: 'neverWill' };
+      };
+      const { run, resume } = await overtaken(pay({ reconcile }), args);
+      const second = run.call('pay', args, { call: 'x', attempt: 2 });
+      await asking;
+      await expect(resume()).rejects.toMatchObject({ type: 'IN_PROGRESS' });
+      await expire(run); // of the one that asks
+      if (next === 'janitor') {
+        const [row] = await db().query<{ token: string }>('select token from actguard.calls where run = $1', [run.run]);
+        const lost = { run: run.run, call: 'x', token: row?.token, from: 'claimed', state: 'failed', entries: [] };
+        expect(await db().query('select actguard.lose_claim($1::jsonb) as lost', [JSON.stringify(lost)])).toEqual([{ lost: false }]); // prettier-ignore
+      }
+      if (next === 'person') {
+        const said = JSON.stringify({
+          run: run.run,
+          call: 'x',
+          state: 'failed',
+          token: 'p',
+          provenance: [],
+          entries: [],
+        });
+        const [row] = await db().query<{ a: Json }>('select actguard.resolve_call($1::jsonb) as a', [said]);
+        expect(row?.a).toMatchObject({ kind: 'known', state: 'succeeded' });
+      }
+      const own = { kind: 'done', output: { receipt: args.n } };
+      expect(await run.call('pay', args, { call: 'x', attempt: 3 })).toMatchObject(own);
+      expect(await rowOf(run, 'x')).toMatchObject({ state: 'succeeded', key_hash: expect.any(String) });
+      expect(await toldOf(run)).toBe('succeeded');
+      answer();
+      await expect(second).rejects.toMatchObject({ type: 'IN_PROGRESS' });
       expect(count(args.n)).toBe(1);
     }
   });

@@ -1,8 +1,7 @@
 /** `actguard ledger export`, `prove` and `key`: what an auditor is given. */
-import { createWriteStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { once } from 'node:events';
-import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { ActGuardError } from '../../governance/errors.ts';
@@ -12,6 +11,9 @@ import { exportForTlogverify, exportLines, keptTenant, proveCall } from '../ledg
 import { readKeyPublic } from '../keys.ts';
 import type { Io } from './io.ts';
 import { connected } from './doors.ts';
+
+/** Pieces are a line each: they are written so many characters at once. */
+const WRITE_CHARS = 64 * 1024;
 
 interface ExportFlags {
   readonly tenant?: string;
@@ -101,17 +103,29 @@ async function* lineEnds(lines: AsyncIterable<string> | Iterable<string>): Async
 
 /** Writes to a new file; returns its bytes. */
 async function writeAll(file: string, pieces: AsyncIterable<string>): Promise<number> {
-  const stream = createWriteStream(file, { flags: 'wx', mode: 0o600 });
-  try {
-    for await (const piece of pieces) if (!stream.write(piece)) await once(stream, 'drain');
-    stream.end();
-    await finished(stream);
-    return stream.bytesWritten;
-  } catch (error) {
-    stream.destroy();
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  const handle = await open(file, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
     throw new ActGuardError('CONFLICT', `the file \`${file}\` exists already`, {
       hint: 'name another one with `--out`',
     });
+  });
+  try {
+    let [bytes, waiting] = [0, ''];
+    const write = async (): Promise<void> => {
+      await handle.appendFile(waiting);
+      bytes += Buffer.byteLength(waiting);
+      waiting = '';
+    };
+    for await (const piece of pieces) {
+      waiting += piece;
+      if (waiting.length >= WRITE_CHARS) await write();
+    }
+    await write();
+    await handle.close();
+    return bytes;
+  } catch (error) {
+    await handle.close();
+    await rm(file, { force: true }); // ours, and only half of it
+    throw error;
   }
 }

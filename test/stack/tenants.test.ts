@@ -1,6 +1,6 @@
 /** Every command of the command line, by a client that is kept to one tenant, about another: it learns and changes nothing. */
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
@@ -186,6 +186,7 @@ test('P1 P4 P7 a client of one tenant learns nothing of another by any command, 
     if (!args.some((word) => word.includes(theirs.run))) expect(answer, args.join(' ')).not.toContain(theirs.run);
     expect(await digestOfTenant(p.db, tables, THEIRS), args.join(' ')).toBe(before);
   }
+  expect(existsSync(join(p.directory, 'export.jsonl'))).toBe(false); // nothing half written either
   expect((await p.actguard.run(theirs.run).state()).status).toBe('waiting-approval');
 }, 300_000);
 

@@ -36,7 +36,7 @@ export async function commandRun(
   const asked: VerifyCommandInput = { v: 1, run, entries: [], envelope: input.envelope, ...takes };
   const verified = await verifyCommand(deps, asked, delivery);
   if (verified.kind === 'rejected') return { kind: 'rejected', reason: verified.reason };
-  const applied = await apply(shared, asked, verified, row.r, eyes);
+  const applied = await apply(shared, asked, verified, { workflowId, tenant }, eyes);
   // a run that lives looks at once, also where nothing new was written: an earlier attempt may have written it and died
   // before it told the run
   if (verified.verb === 'resolve') await eyes.tell(workflowId, String(verified.data['call']));
@@ -51,7 +51,7 @@ async function apply(
   shared: CallShared,
   input: VerifyCommandInput,
   command: Accepted,
-  { workflowId, tenant, status }: { readonly workflowId: string; readonly tenant: string; readonly status: string },
+  { workflowId, tenant }: { readonly workflowId: string; readonly tenant: string },
   eyes: WorkflowEyes,
 ): Promise<VerifyCommandResult> {
   switch (command.verb) {
@@ -60,8 +60,7 @@ async function apply(
     case 'recover':
       return recover(shared, input, command, workflowId, tenant, eyes);
     case 'topUp':
-      if (status !== 'open') return { kind: 'rejected', reason: 'the run has ended: it cannot be topped up' };
-      return { kind: 'rejected', reason: 'the run itself takes this command' };
+      return { kind: 'rejected', reason: 'the run has ended: it cannot be topped up' }; // one that lives takes it itself
     case 'thaw':
       return { kind: 'rejected', reason: 'the run itself takes this command' };
     default:

@@ -77,6 +77,10 @@ interface Door {
 }
 
 const runTo = (run: TestRun): string => `run:${run.run}`;
+const toRun =
+  ({ run }: TestRun): Ready['send'] =>
+  (envelope, delivery) =>
+    commandRun(worker.shared, { v: 1, kind: 'run', nonce: nonce(), run, envelope }, eyes, delivery);
 const accountDoor = (verb: CommandVerb, data: JsonObject, frozen = false): Door => ({
   name: `${verb} of an account`,
   verb,
@@ -130,8 +134,7 @@ const DOORS: readonly Door[] = [
       return {
         target: runTo(run),
         data: { call: 'lost', happened: true, result: { ok: true } },
-        send: (envelope, delivery) =>
-          commandRun(worker.shared, { v: 1, kind: 'run', nonce: nonce(), run: run.run, envelope }, eyes, delivery),
+        send: toRun(run),
       };
     },
   },
@@ -143,8 +146,7 @@ const DOORS: readonly Door[] = [
     ready: (_tenant, run) =>
       Promise.resolve({
         target: runTo(run),
-        send: (envelope, delivery) =>
-          commandRun(worker.shared, { v: 1, kind: 'run', nonce: nonce(), run: run.run, envelope }, eyes, delivery),
+        send: toRun(run),
       }),
   },
   {
